@@ -1,0 +1,296 @@
+"""Checking of expressions: CEL text, by Google's own checker, to Segue's checked tree.
+
+Owns the adapter to `cel-expr-python`: declaring a plan's names with their types, reading its errors with line and
+column, and turning its checked tree into the nested lists that hub and SDK compile. Constants that the checker lets
+pass and that would fail at evaluation (durations, zones, `has` of a variable) are checked here (semantics TI9).
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# The checker's library and its messages carry no types.
+from cel.expr import checked_pb2, syntax_pb2
+from cel_expr_python import cel
+from google.protobuf import any_pb2
+from segue.domain.binding import ACTION_FIELDS, EVENT_FIELDS, FUNCTIONS, JOURNEY_FIELDS, ContextBindings
+from segue.domain.expression.calendar import CALENDAR, zone
+from segue.domain.expression.compiler import compile_tree
+from segue.domain.expression.conversion import parse_duration, parse_timestamp
+from segue.domain.expression.failure import ExpressionError
+from segue.domain.expression.node import Refused
+from segue.domain.tree_reading import nodes
+from segue.domain.vocabulary import Vocabulary, did_you_mean
+
+Tree = list[Any]
+_ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE)
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '([^']*)'")
+_UNSUPPORTED = {"matches": "regular expressions are not supported: use startsWith, endsWith or contains"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with an expression. Line and column from 1 within its text."""
+
+    line: int
+    column: int
+    message: str
+    cure: str = ""
+
+
+class ExpressionFlawed(ValueError):
+    """An expression that does not check; `flaws` says why."""
+
+    def __init__(self, flaws: list[Flaw]) -> None:
+        super().__init__("; ".join(flaw.message for flaw in flaws))
+        self.flaws = flaws
+
+
+def _type(name: str) -> Any:
+    kinds = cel.Type
+    table = {
+        "string": kinds.STRING, "bool": kinds.BOOL, "int": kinds.INT, "double": kinds.DOUBLE,
+        "timestamp": kinds.TIMESTAMP, "map": kinds.Map(kinds.STRING, kinds.DYN),
+        "journeys": kinds.List(kinds.Map(kinds.STRING, kinds.DYN)),
+    }  # fmt: skip
+    return table[name]
+
+
+def _functions(names: Iterable[str]) -> list[Any]:
+    return [
+        cel.FunctionDecl(
+            name,
+            [
+                cel.Overload(f"{name}_{count}", _type(FUNCTIONS[name][1]), [cel.Type.STRING] * count)
+                for count in FUNCTIONS[name][0]
+            ],
+        )
+        for name in names
+    ]
+
+
+class Checker:
+    """Checks the expressions of one plan.
+
+    Args:
+        vocabulary: declared traits, channels and events.
+        journey_maps: names of the maps.
+        audiences: names of the audiences; only guardrails may ask for them.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, journey_maps: Iterable[str], audiences: Iterable[str] = ()) -> None:
+        self._vocabulary = vocabulary
+        self._maps = tuple(journey_maps)
+        self._audiences = tuple(audiences)
+        shared = {"now": "timestamp"} | {f"trait.{name}": t.type for name, t in vocabulary.traits.items()}
+        shared |= {f"journey.{name}.{field}": type_ for name in self._maps for field, type_ in JOURNEY_FIELDS.items()}
+        event = {f"event.{field}": type_ for field, type_ in EVENT_FIELDS.items()}
+        action = {f"action.{field}": type_ for field, type_ in ACTION_FIELDS.items()}
+        words = [name for name in FUNCTIONS if name != "in_audience"]
+        self._surroundings: dict[str, tuple[Mapping[str, str], list[str]]] = {
+            "map": (shared | event, words),
+            "audience": (shared, words),
+            "guardrail": (shared, list(FUNCTIONS)),
+            "action": (action, []),
+        }
+        self._environments = {
+            place: cel.NewEnv(
+                variables={name: _type(type_) for name, type_ in names.items()}, functions=_functions(functions)
+            )
+            for place, (names, functions) in self._surroundings.items()
+        }
+
+    def check(self, source: str, place: str, result: str = "bool") -> Tree:
+        """Checks an expression and gives its tree.
+
+        Args:
+            source: CEL text.
+            place: `map`, `audience`, `guardrail`, or `action` (what `applies_to` may read).
+            result: the type it must have: `bool`, or `any`.
+
+        Raises:
+            ExpressionFlawed: with line, column, cause and cure of each flaw.
+        """
+        environment = self._environments[place]
+        checked = _compile(environment, source, lambda message: self._explain(message, place))
+        _no_has_of_variables(environment, source, checked)
+        if result == "bool" and not _is_bool(checked):
+            raise ExpressionFlawed([Flaw(1, 1, "the expression gives no bool", "Compare it with something")])
+        tree = tree_of(checked.expr)
+        _check_constants(tree, checked)
+        try:
+            compile_tree(tree, ContextBindings(self._vocabulary, self._maps, self._audiences))
+        except Refused as error:
+            raise ExpressionFlawed([Flaw(1, 1, str(error))]) from None
+        return tree
+
+    def _explain(self, message: str, place: str) -> tuple[str, str]:
+        names, functions = self._surroundings[place]
+        undeclared = _UNDECLARED.search(message)
+        if undeclared:
+            name = undeclared.group(1)
+            if name in FUNCTIONS:
+                if name not in functions:
+                    return f"{name!r} cannot be asked here", ""
+                counts = " or ".join(str(count) for count in FUNCTIONS[name][0])
+                return f"{name}(...) takes {counts} texts", ""
+            return f"nothing is called {name!r} here", did_you_mean(name, [*names, *functions])
+        overload = _OVERLOAD.search(message)
+        if overload:
+            operator, types = overload.group(1).strip("_").replace("@", ""), overload.group(2)
+            return f"{operator!r} does not take {types}: no matching overload", "Compare values of one type"
+        if "mismatched input '<EOF>'" in message:
+            return "the expression ends too early", "Close what is open"
+        return message, ""
+
+
+def _compile(environment: Any, source: str, explain: Any) -> checked_pb2.CheckedExpr:
+    try:
+        compiled = environment.compile(source)
+    except RuntimeError as error:
+        flaws = [
+            Flaw(max(1, int(line)), max(1, int(column)), *explain(message))
+            for line, column, message in _ERROR.findall(str(error))
+            if "<<nil>>" not in message
+        ]
+        raise ExpressionFlawed(flaws or [Flaw(1, 1, str(error).partition("\n")[0])]) from None
+    wrapped, checked = any_pb2.Any.FromString(compiled.serialize()), checked_pb2.CheckedExpr()
+    wrapped.Unpack(checked)
+    return checked
+
+
+def _is_bool(checked: checked_pb2.CheckedExpr) -> bool:
+    kind = checked.type_map[checked.expr.id]
+    return kind.primitive == checked_pb2.Type.BOOL or kind.WhichOneof("type_kind") == "dyn"
+
+
+def parse_unchecked(environment: Any, source: str) -> syntax_pb2.Expr:
+    """The tree of an expression that was parsed only."""
+    compiled = environment.compile(source, disable_check=True)
+    wrapped, parsed = any_pb2.Any.FromString(compiled.serialize()), syntax_pb2.ParsedExpr()
+    wrapped.Unpack(parsed)
+    return parsed.expr
+
+
+def _no_has_of_variables(environment: Any, source: str, checked: checked_pb2.CheckedExpr) -> None:
+    """The checker turns `has(trait.x)` into the trait itself: refuse it by name, `known("x")` is meant."""
+    if "has(" not in source.replace(" ", ""):
+        return
+    tests = {e.id for e in _walk(parse_unchecked(environment, source)) if e.select_expr.test_only}
+    for expression in _walk(checked.expr):
+        if expression.id in tests and expression.WhichOneof("expr_kind") == "ident_expr":
+            name = expression.ident_expr.name
+            raise ExpressionFlawed([
+                Flaw(*_place(checked, expression.id), f"has({name}) is always true", 'Write known("...") for a trait')
+            ])  # fmt: skip
+
+
+def _walk(expression: syntax_pb2.Expr) -> Iterable[syntax_pb2.Expr]:
+    yield expression
+    kind = expression.WhichOneof("expr_kind")
+    if kind == "select_expr":
+        yield from _walk(expression.select_expr.operand)
+    elif kind == "call_expr":
+        call = expression.call_expr
+        for child in [*([call.target] if call.HasField("target") else []), *call.args]:
+            yield from _walk(child)
+    elif kind == "list_expr":
+        for child in expression.list_expr.elements:
+            yield from _walk(child)
+    elif kind == "struct_expr":
+        for entry in expression.struct_expr.entries:
+            if entry.HasField("map_key"):
+                yield from _walk(entry.map_key)
+            yield from _walk(entry.value)
+    elif kind == "comprehension_expr":
+        loop = expression.comprehension_expr
+        for child in (loop.iter_range, loop.accu_init, loop.loop_condition, loop.loop_step, loop.result):
+            yield from _walk(child)
+
+
+def _place(checked: checked_pb2.CheckedExpr, id_: int) -> tuple[int, int]:
+    offset = checked.source_info.positions.get(id_, 0)
+    starts = [0, *list(checked.source_info.line_offsets)[:-1]]
+    line = max(index for index, start in enumerate(starts) if start <= offset)
+    return line + 1, offset - starts[line] + 1
+
+
+def tree_of(expression: syntax_pb2.Expr) -> Tree:
+    """Segue's nested lists of a CEL tree.
+
+    Raises:
+        ExpressionFlawed: it builds a protobuf message, which no context holds.
+    """
+    kind = expression.WhichOneof("expr_kind")
+    if kind == "const_expr":
+        return _constant(expression.const_expr)
+    if kind == "ident_expr":
+        return ["ident", expression.ident_expr.name.lstrip(".")]
+    if kind == "select_expr":
+        select = expression.select_expr
+        return ["has" if select.test_only else "select", tree_of(select.operand), select.field]
+    if kind == "call_expr":
+        call = expression.call_expr
+        arguments = [*([call.target] if call.HasField("target") else []), *call.args]
+        if call.function in _UNSUPPORTED:
+            raise ExpressionFlawed([Flaw(1, 1, _UNSUPPORTED[call.function])])
+        return ["call", call.function, [tree_of(argument) for argument in arguments]]
+    if kind == "list_expr":
+        return ["list", [tree_of(element) for element in expression.list_expr.elements]]
+    if kind == "struct_expr":
+        if expression.struct_expr.message_name:
+            raise ExpressionFlawed([Flaw(1, 1, f"messages ({expression.struct_expr.message_name}) are not supported")])
+        return ["map", [[tree_of(entry.map_key), tree_of(entry.value)] for entry in expression.struct_expr.entries]]
+    if kind == "comprehension_expr":
+        loop = expression.comprehension_expr
+        return [
+            "fold", loop.iter_var, tree_of(loop.iter_range), loop.accu_var, tree_of(loop.accu_init),
+            tree_of(loop.loop_condition), tree_of(loop.loop_step), tree_of(loop.result),
+        ]  # fmt: skip
+    raise ExpressionFlawed([Flaw(1, 1, f"{kind} is not supported")])
+
+
+def _constant(constant: syntax_pb2.Constant) -> Tree:
+    kind = constant.WhichOneof("constant_kind")
+    if kind == "null_value":
+        return ["null"]
+    if kind == "bytes_value":
+        return ["bytes", base64.b64encode(constant.bytes_value).decode()]
+    value = getattr(constant, kind)
+    name = {"bool_value": "bool", "int64_value": "int", "uint64_value": "uint", "string_value": "string"}.get(kind)
+    if name is not None:
+        return [name, value]
+    if math.isfinite(value):
+        return ["double", value]
+    return ["double", "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"]
+
+
+def _check_constants(tree: Tree, checked: checked_pb2.CheckedExpr) -> None:
+    for node in nodes(tree):
+        if node[0] != "call" or not node[2]:
+            continue
+        last = node[2][-1]
+        if last[0] != "string":
+            continue
+        try:
+            if node[1] == "duration":
+                parse_duration(last[1])
+            elif node[1] == "timestamp":
+                parse_timestamp(last[1])
+            elif node[1] in CALENDAR and len(node[2]) == 2:
+                zone(last[1])
+        except ExpressionError as error:
+            raise ExpressionFlawed([Flaw(1, _column(checked, last[1]), str(error))]) from None
+
+
+def _column(checked: checked_pb2.CheckedExpr, text: str) -> int:
+    for expression in _walk(checked.expr):
+        if expression.const_expr.string_value == text and expression.id in checked.source_info.positions:
+            return _place(checked, expression.id)[1]
+    return 1

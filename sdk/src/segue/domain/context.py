@@ -1,0 +1,331 @@
+"""The context as a decision function reads it: immutable, at one moment, in the same words as the plan's expressions.
+
+Owns the reading API and what it answers to a name that is misspelt or not granted, and to a question that reaches
+further back than is kept. Remembers what was read, so that a decision can explain itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from ..errors import NameUnknown, NotCovered, NotGranted
+from .binding import completed_at, journey_state, running
+from .brief import Brief, brief
+from .consent import allows
+from .derivation import outcome_at
+from .fact import Fact
+from .instant import SECOND, span, to_datetime
+from .interaction import Interaction
+from .journey import Journey
+from .plan import Plan
+from .projection import Projected
+from .scope import Scope
+from .vocabulary import did_you_mean
+
+LIVE: Final = "LIVE"
+STALE: Final = "STALE"
+PERSISTED: Final = "PERSISTED"
+MISSING: Final = "MISSING"
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How fresh what a decision was made on is.
+
+    Attributes:
+        state: `LIVE`, `STALE` (the hub has been silent), `PERSISTED` (from disk) or `MISSING`.
+        age: microseconds since the hub was last heard; 0 where never.
+    """
+
+    state: str
+    age: int = 0
+
+    def __str__(self) -> str:
+        return self.state if self.state in (LIVE, MISSING) else f"{self.state}, {self.age / SECOND:.0f} s old"
+
+
+FRESH: Final = Freshness(LIVE)
+UNKNOWN: Final = Freshness(MISSING)
+
+
+class JourneyReading:
+    """The running journeys of one map, read together: any active, any stalled, the latest progressed."""
+
+    __slots__ = ("_context", "_name")
+
+    def __init__(self, context: Context, name: str) -> None:
+        self._context = context
+        self._name = name
+
+    def _state(self, field: str) -> bool:
+        context = self._context
+        value = bool(journey_state(context._scope(), self._name, field)[0]) if context.content.journeys else False
+        context.reads.append((f"journey({self._name!r}).{field}", value))
+        return value
+
+    @property
+    def active(self) -> bool:
+        """Whether one runs."""
+        return self._state("active")
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a running one waits longer than its map expects."""
+        return self._state("stalled")
+
+    @property
+    def latest(self) -> Journey | None:
+        """The one that progressed last, of those that run."""
+        found = [journey for journey, _ in running(self._context._scope(), self._name)]
+        return max(found, key=lambda journey: (journey.progress_at, journey.key), default=None)
+
+    @property
+    def stage(self) -> str:
+        """The stage it is at; empty at the start, or where none runs."""
+        journey = self.latest
+        value = journey.stage if journey else ""
+        self._context.reads.append((f"journey({self._name!r}).stage", value))
+        return value
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began."""
+        journey = self.latest
+        return to_datetime(journey.started_at) if journey else None
+
+    @property
+    def progress_at(self) -> datetime | None:
+        """When it last progressed."""
+        journey = self.latest
+        return to_datetime(journey.progress_at) if journey else None
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When one was last completed."""
+        at = completed_at(self._context._scope(), self._name)
+        return to_datetime(at) if at else None
+
+
+class Context:
+    """Everything a touchpoint may know of a customer, at one moment.
+
+    Attributes:
+        content: the visible content, overlay included.
+        at: the moment, in microseconds.
+        plan: the plan that it is read by.
+        projected: what was hidden, and the outcomes shipped in its place.
+        freshness: how old it is.
+        reads: (question, answer) in the order they were asked.
+        partial: whether a question reached further back than is kept.
+    """
+
+    __slots__ = ("_own_scope", "at", "content", "freshness", "partial", "plan", "projected", "reads", "strict", "version")
+
+    def __init__(
+        self,
+        projected: Projected,
+        plan: Plan,
+        at: int,
+        freshness: Freshness = FRESH,
+        *,
+        version: int = 0,
+        strict: bool = False,
+    ) -> None:
+        content = projected.content
+        self.projected = projected
+        self.content = content
+        self.plan = plan
+        self.at = at if at > content.at else content.at
+        self.freshness = freshness
+        self.version = version
+        self.strict = strict
+        self.partial = False
+        self.reads: list[tuple[str, Any]] = []
+        self._own_scope: Scope | None = None
+
+    def _scope(self) -> Scope:
+        scope = self._own_scope
+        if scope is None:
+            scope = self._own_scope = Scope(self.content, self.at, self.plan)
+        return scope
+
+    def _visible(self, section: str) -> None:
+        if section in self.projected.hidden:
+            raise NotGranted(
+                f"this touchpoint may not read {section!r}", field=section, cure="Ask for a grant in touchpoints.yaml"
+            )
+
+    def _activity_name(self, name: str) -> None:
+        vocabulary = self.plan.vocabulary
+        if not vocabulary.knows_activity(name):
+            known = [*vocabulary.channels, *vocabulary.events]
+            raise NameUnknown(f"no channel or event is called {name!r}", field=name, cure=did_you_mean(name, known))
+
+    def _partial(self, question: str) -> None:
+        self.partial = True
+        if self.strict:
+            raise NotCovered(f"{question} reaches further back than the context keeps; let an audience count it")
+
+    def seen(
+        self, name: str = "", within: str | None = None, *, event: str = "", channel: str = ""
+    ) -> bool:
+        """Whether a channel or event type was seen, within a duration (`"1h"`) or ever."""
+        name = name or event or channel
+        activity = self.content.activity.get(name)
+        if activity is None:
+            self._activity_name(name)
+            if self.projected.hidden:
+                self._visible("activity")
+            value = False
+        else:
+            value = within is None or activity.recent[-1] > self.at - span(within)
+        self.reads.append((f"seen({name!r}, {within!r})" if within else f"seen({name!r})", value))
+        return value
+
+    def count(self, name: str, within: str | None = None) -> int:
+        """How often a channel or event type was seen, within a duration or ever."""
+        activity = self.content.activity.get(name)
+        value = 0
+        if activity is None:
+            self._activity_name(name)
+            self._visible("activity")
+        elif within is None:
+            value = activity.total
+        else:
+            value, _, saturated = activity.count(self.at, span(within))
+            if saturated:
+                self._partial(f"count({name!r}, {within!r})")
+        self.reads.append((f"count({name!r}, {within!r})" if within else f"count({name!r})", value))
+        return value
+
+    def last(self, name: str) -> datetime | None:
+        """When a channel or event type was last seen."""
+        activity = self.content.activity.get(name)
+        if activity is None:
+            self._activity_name(name)
+            self._visible("activity")
+        value = to_datetime(activity.last) if activity else None
+        self.reads.append((f"last({name!r})", value))
+        return value
+
+    def trait(self, name: str, default: Any = None) -> Any:
+        """A trait's value; where unset the default, or its type's zero."""
+        trait = self.content.traits.get(name)
+        if trait is None:
+            value = self._unset(name) if default is None else default
+        else:
+            value = trait.value
+        self.reads.append((f"trait({name!r})", value))
+        return value
+
+    def _unset(self, name: str) -> Any:
+        traits = self.plan.vocabulary.traits
+        declared = traits.get(name)
+        if declared is None:
+            if traits:
+                raise NameUnknown(f"no trait is called {name!r}", field=name, cure=did_you_mean(name, traits))
+            self._visible("traits.general")
+            return None
+        self._visible(f"traits.{declared.label}")
+        return declared.zero
+
+    def known(self, name: str) -> bool:
+        """Whether a trait was ever set."""
+        value = name in self.content.traits
+        if not value:
+            self._unset(name)
+        self.reads.append((f"known({name!r})", value))
+        return value
+
+    def journey(self, name: str) -> JourneyReading:
+        """The running journeys of a map, read together."""
+        if name not in self.plan.maps:
+            if self.plan.maps:
+                raise NameUnknown(f"no journey map is called {name!r}", field=name, cure=did_you_mean(name, self.plan.maps))
+            if self.content.journeys:
+                raise NameUnknown("the plan has not arrived yet", field=name)
+        if self.projected.hidden:
+            self._visible("journeys")
+        return JourneyReading(self, name)
+
+    def journeys(self, name: str | None = None) -> list[Journey]:
+        """The running journeys, of one map or of all, the latest progressed first."""
+        self._visible("journeys")
+        if name is not None and name not in self.plan.maps and self.plan.maps:
+            raise NameUnknown(f"no journey map is called {name!r}", field=name, cure=did_you_mean(name, self.plan.maps))
+        maps = [name] if name in self.plan.maps else [] if name else list(self.plan.maps)
+        found = [journey for map_ in maps for journey, _ in running(self._scope(), map_)]
+        found.sort(key=lambda journey: (-journey.progress_at, journey.map, journey.key))
+        self.reads.append((f"journeys({name!r})" if name else "journeys()", len(found)))
+        return found
+
+    def in_audience(self, name: str) -> bool:
+        """Whether the customer is in an audience now."""
+        audience = self.plan.audiences.get(name)
+        if audience is None:
+            raise NameUnknown(
+                f"no audience is called {name!r}", field=name, cure=did_you_mean(name, self.plan.audiences)
+            )
+        if not self.projected.hidden.isdisjoint(audience.inputs):
+            self._visible("audiences")
+            interval = outcome_at(self.projected.audiences.get(name, []), self.at)
+            value = interval is not None and interval.kind == "IN"
+            if interval is None:
+                self.partial = True
+        else:
+            value = audience.when.holds(self._scope())
+        self.reads.append((f"in_audience({name!r})", value))
+        return value
+
+    def consents_to(self, purpose: str) -> bool:
+        """Whether consent to a purpose is in force."""
+        purposes = self.plan.vocabulary.purposes
+        if purposes and purpose not in purposes:
+            raise NameUnknown(f"no purpose is called {purpose!r}", field=purpose, cure=did_you_mean(purpose, purposes))
+        self._visible("consents")
+        value = allows(self.content.consents.get(purpose))
+        self.reads.append((f"consents_to({purpose!r})", value))
+        return value
+
+    def subscribed(self, channel: str, topic: str) -> bool:
+        """Whether the customer opted in to a topic on a channel."""
+        self._visible("subscriptions")
+        value = allows(self.content.subscriptions.get(f"{channel}:{topic}"))
+        self.reads.append((f"subscribed({channel!r}, {topic!r})", value))
+        return value
+
+    def decisions(self, name: str | None = None) -> Sequence[Fact]:
+        """Newest decisions of all touchpoints, oldest first; of one question where named."""
+        self._visible("decisions")
+        return self._facts("decisions", self.content.decisions, name)
+
+    def actions(self, kind: str | None = None) -> Sequence[Fact]:
+        """Newest actions of all touchpoints, oldest first; of one kind where named."""
+        self._visible("actions")
+        return self._facts("actions", self.content.actions, kind)
+
+    def _facts(self, question: str, facts: Sequence[Fact], type_: str | None) -> Sequence[Fact]:
+        found = [fact for fact in facts if type_ is None or fact.type == type_]
+        self.reads.append((f"{question}({type_!r})" if type_ else f"{question}()", len(found)))
+        return found
+
+    def timeline(self) -> Sequence[Fact]:
+        """The newest facts of all channels, oldest first."""
+        self._visible("timeline")
+        return tuple(self.content.timeline)
+
+    def interactions(self, channel: str | None = None) -> list[Interaction]:
+        """The newest interactions, oldest first; of one channel where named."""
+        self._visible("interactions")
+        return [i for i in self.content.interactions.values() if channel is None or i.channel == channel]
+
+    def traits(self) -> Mapping[str, Any]:
+        """All visible traits."""
+        return {name: trait.value for name, trait in self.content.traits.items()}
+
+    def brief(self) -> Brief:
+        """The hand-over summary."""
+        return brief(self.content, self.plan, self.at)

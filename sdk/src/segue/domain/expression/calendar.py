@@ -1,0 +1,92 @@
+"""Taking an instant apart in a zone: `getHours("Europe/Berlin")` and the like.
+
+Owns the calendar functions of CEL and, for a moving instant, the first later instant at which their answer may
+differ. Zone data is that of the pinned `tzdata`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from .conversion import fixed_zone
+from .failure import ExpressionError, no_overload
+from .value import NANOS, Duration, Timestamp, Value
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR = 3600 * NANOS
+
+
+@lru_cache(maxsize=512)
+def zone(name: str) -> tzinfo:
+    """The zone of an IANA name, a fixed offset, or UTC for the empty text.
+
+    Raises:
+        ExpressionError: no such zone.
+    """
+    if name in ("", "UTC", "Z"):
+        return UTC
+    fixed = fixed_zone(name)
+    if fixed is not None:
+        return fixed
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ExpressionError(f"no time zone is called {name!r}") from None
+
+
+def _local(instant: Timestamp, name: str) -> datetime:
+    return (_EPOCH + timedelta(seconds=instant.nanos // NANOS)).astimezone(zone(name))
+
+
+_PARTS: Final[dict[str, Callable[[datetime], int]]] = {
+    "getFullYear": lambda local: local.year,
+    "getMonth": lambda local: local.month - 1,
+    "getDayOfYear": lambda local: local.timetuple().tm_yday - 1,
+    "getDayOfMonth": lambda local: local.day - 1,
+    "getDate": lambda local: local.day,
+    "getDayOfWeek": lambda local: local.isoweekday() % 7,
+    "getHours": lambda local: local.hour,
+    "getMinutes": lambda local: local.minute,
+    "getSeconds": lambda local: local.second,
+}
+_SPANS: Final[dict[str, int]] = {"getHours": _HOUR, "getMinutes": 60 * NANOS, "getSeconds": NANOS}
+CALENDAR: Final = frozenset({*_PARTS, "getMilliseconds"})
+"""The names of the functions of this file."""
+
+
+def part(function: str, value: Value, name: str = "") -> int:
+    """One part of an instant in a zone, or of a duration (whole hours, minutes, seconds; milliseconds within)."""
+    if type(value) is Timestamp:
+        if function == "getMilliseconds":
+            return value.nanos // 1_000_000 % 1000
+        return _PARTS[function](_local(value, name))
+    if type(value) is Duration:
+        sign, nanos = (-1, -value.nanos) if value.nanos < 0 else (1, value.nanos)
+        if function == "getMilliseconds":
+            return sign * (nanos // 1_000_000 % 1000)
+        if function in _SPANS:
+            return sign * (nanos // _SPANS[function])
+    raise no_overload(function, value)
+
+
+def changes_within(function: str, instant: Timestamp, name: str = "") -> int:
+    """Nanoseconds after which the part of a moving instant may differ: never late, for dates up to hours early."""
+    if function == "getMilliseconds":
+        return 1_000_000 - instant.nanos % 1_000_000
+    if function == "getSeconds":
+        return NANOS - instant.nanos % NANOS
+    local = _local(instant, name)
+    second = local.second * NANOS + instant.nanos % NANOS
+    if function == "getMinutes":
+        return 60 * NANOS - second
+    rest_of_hour = _HOUR - (local.minute * 60 * NANOS + second)
+    if function == "getHours":
+        # A zone may change its offset by half an hour at any quarter: ask again then.
+        return min(rest_of_hour, 900 * NANOS - (local.minute % 15 * 60 * NANOS + second))
+    # Offsets change by at most three hours at once: closer to midnight than that, go hour by hour.
+    hours = 23 - local.hour - 3
+    return rest_of_hour + hours * _HOUR if hours > 0 else rest_of_hour

@@ -1,0 +1,170 @@
+"""Facts: what happened, and nothing else (law 1; semantics FA1 to FA6).
+
+Owns the kinds of facts, their order within a customer, and their lazily read properties. A fact names identifiers,
+never a customer; decisions and actions are facts too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..errors import FactError
+from .identifier import Identifier
+from .interaction import DIRECTIONS, OUTCOMES, InteractionRef
+
+EVENT: Final = "event"
+LINK: Final = "link"
+TRAIT: Final = "trait"
+CONSENT: Final = "consent"
+SUBSCRIPTION: Final = "subscription"
+DECISION: Final = "decision"
+ACTION: Final = "action"
+KINDS: Final = (EVENT, LINK, TRAIT, CONSENT, SUBSCRIPTION, DECISION, ACTION)
+
+CONSENT_STATES: Final = ("granted", "denied", "withdrawn")
+SUBSCRIPTION_STATES: Final = ("opted_in", "opted_out")
+ACTION_STATUSES: Final = ("completed", "failed", "skipped")
+MAX_PROPERTIES: Final = 64 * 1024
+"""Bytes of a fact's properties; larger ones are refused."""
+
+Order = tuple[int, int, bytes]
+"""(occurred_at, seq, id): the order of facts within a customer."""
+
+
+class Fact:
+    """One thing that happened. Proto: `segue.v1.Fact`.
+
+    Attributes:
+        id: 16 bytes, time-ordered; the same id twice is one fact.
+        kind: one of `KINDS`.
+        type: the event type, trait name, purpose, topic, decision name or action kind, by `kind`.
+        occurred_at: microseconds since 1970, fixed once.
+        seq: the producer's own ordinal.
+        identifiers: whom it is about; at least one.
+        channel: where it happened.
+        touchpoint: who says so.
+        interaction: the call, chat, visit or mail it belongs to, if any.
+        raw: the properties as JSON bytes, exactly as the producer wrote them.
+    """
+
+    __slots__ = (
+        "_properties", "channel", "id", "identifiers", "interaction", "kind", "occurred_at", "raw", "seq",
+        "touchpoint", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: bytes,
+        kind: str,
+        type: str,
+        occurred_at: int,
+        seq: int,
+        identifiers: tuple[Identifier, ...],
+        channel: str = "",
+        touchpoint: str = "",
+        interaction: InteractionRef | None = None,
+        raw: bytes = b"{}",
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.type = type
+        self.occurred_at = occurred_at
+        self.seq = seq
+        self.identifiers = identifiers
+        self.channel = channel
+        self.touchpoint = touchpoint
+        self.interaction = interaction
+        self.raw = raw
+        self._properties: dict[str, Any] | None = None
+
+    @property
+    def order(self) -> Order:
+        """Where the fact stands among its customer's."""
+        return (self.occurred_at, self.seq, self.id)
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The details, decoded on first use. Do not change them."""
+        found = self._properties
+        if found is None:
+            found = self._properties = json.loads(self.raw) if self.raw else {}
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fact) and self.content() == other.content()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"Fact({self.kind} {self.type} at {self.occurred_at} seq {self.seq} id {self.id.hex()})"
+
+    def content(self) -> tuple[object, ...]:
+        """All that makes two facts of one id the same fact."""
+        return (
+            self.id, self.kind, self.type, self.occurred_at, self.seq, self.identifiers, self.channel,
+            self.touchpoint, self.interaction, self.raw,
+        )  # fmt: skip
+
+
+def properties_bytes(properties: dict[str, Any]) -> bytes:
+    """Properties as JSON bytes: compact, keys sorted, UTF-8."""
+    return json.dumps(properties, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def derived_id(occurred_at: int, source: str, native: str) -> bytes:
+    """The id of a fact from a file or foreign system: UUIDv8 of its time and a SHA-256 of source and native id.
+
+    Time-ordered, and the same for the same input, so that importing twice adds nothing (FA1).
+    """
+    millis = max(0, occurred_at // 1000) & ((1 << 48) - 1)
+    digest = hashlib.sha256(f"{source}\0{native}".encode()).digest()
+    tail = bytearray(digest[:10])
+    tail[0] = 0x80 | (tail[0] & 0x0F)
+    tail[2] = 0x80 | (tail[2] & 0x3F)
+    return millis.to_bytes(6, "big") + bytes(tail)
+
+
+def check(fact: Fact) -> None:
+    """Checks what does not depend on a plan.
+
+    Raises:
+        FactError: names the field and the cure.
+    """
+    if len(fact.id) != 16:
+        raise FactError(f"{len(fact.id)} bytes", field="id", cure="Give 16 bytes, e.g. a UUIDv7")
+    if not fact.type:
+        raise FactError("is empty", field="type", cure="Name the event, e.g. transfer.failed")
+    if not fact.identifiers:
+        raise FactError("names nobody", field="identifiers", cure="Name at least one, e.g. account=A-1009")
+    if len(fact.identifiers) > 16:
+        raise FactError(f"{len(fact.identifiers)} identifiers in one fact", field="identifiers", cure="At most 16")
+    if not 0 < fact.occurred_at < 1 << 62:
+        raise FactError(f"{fact.occurred_at} is no instant", field="occurred_at", cure="Microseconds since 1970")
+    if len(fact.raw) > MAX_PROPERTIES:
+        raise FactError(f"{len(fact.raw)} bytes", field="properties", cure=f"At most {MAX_PROPERTIES} bytes")
+    try:
+        properties = fact.properties
+    except ValueError as error:
+        raise FactError(f"no JSON: {error}", field="properties", cure="Send a JSON object") from None
+    if not isinstance(properties, dict):
+        raise FactError("no JSON object", field="properties", cure='Send an object, e.g. {"amount": 12.5}')
+    if fact.interaction is not None:
+        _one_of(fact.interaction.direction, ("", *DIRECTIONS), "interaction.direction")
+        _one_of(fact.interaction.outcome, ("", *OUTCOMES), "interaction.outcome")
+    if fact.kind == TRAIT and "value" not in properties:
+        raise FactError("a trait without a value", field="properties.value")
+    if fact.kind == CONSENT:
+        _one_of(properties.get("state"), CONSENT_STATES, "consent.state")
+    elif fact.kind == SUBSCRIPTION:
+        _one_of(properties.get("state"), SUBSCRIPTION_STATES, "subscription.state")
+    elif fact.kind == ACTION:
+        _one_of(properties.get("status"), ACTION_STATUSES, "action.status")
+
+
+def _one_of(value: object, allowed: Sequence[str], field: str) -> None:
+    if value not in allowed:
+        raise FactError(f"{value!r} is not known", field=field, cure="One of " + ", ".join(a for a in allowed if a))

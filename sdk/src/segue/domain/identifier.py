@@ -1,0 +1,112 @@
+"""Identifiers: (kind, value), how strong a kind is, and which values mean nobody.
+
+Owns normalisation, blocked values and the choice of a fact's leaf (semantics FA2, ID1). Knows nothing of facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ..errors import FactError
+
+MAX_LENGTH: Final = 512
+"""Characters of a kind or value; longer ones are refused."""
+
+
+class Identifier(NamedTuple):
+    """One name of a customer, e.g. `("email", "ann@example.com")`. Proto: `segue.v1.Identifier`."""
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value}"
+
+
+def parse_identifier(text: str) -> Identifier:
+    """Reads `kind=value`.
+
+    Raises:
+        FactError: there is no `=`.
+    """
+    kind, equals, value = text.partition("=")
+    if not equals or not kind:
+        raise FactError(f"{text!r} is no identifier", field="identifier", cure="Write kind=value, e.g. account=A-1009")
+    return Identifier(kind, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierKind:
+    """What the plan says of a kind of identifier.
+
+    Attributes:
+        priority: 1 is the strongest.
+        normalise: `""`, `email`, `lower` or `digits`.
+    """
+
+    priority: int
+    normalise: str = ""
+
+
+DEFAULT_KINDS: Final[Mapping[str, IdentifierKind]] = {
+    "account": IdentifierKind(priority=1),
+    "customer": IdentifierKind(priority=2),
+    "email": IdentifierKind(priority=3, normalise="email"),
+    "phone": IdentifierKind(priority=4, normalise="digits"),
+    "device": IdentifierKind(priority=8),
+    "cookie": IdentifierKind(priority=9),
+}
+"""Kinds where no plan names any."""
+DEFAULT_BLOCKED: Final = ("", "null", "none", "anonymous", "0", "-1", "unknown")
+_WEAKEST: Final = 1_000
+
+
+class IdentifierKinds:
+    """The kinds and blocked values of a plan."""
+
+    __slots__ = ("_blocked", "_kinds", "_rank")
+
+    def __init__(
+        self, kinds: Mapping[str, IdentifierKind] = DEFAULT_KINDS, blocked: Iterable[str] = DEFAULT_BLOCKED
+    ) -> None:
+        self._kinds = dict(kinds)
+        self._blocked = frozenset(value.lower() for value in blocked)
+        self._rank = {name: kind.priority for name, kind in kinds.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The declared kinds, strongest first."""
+        return sorted(self._kinds, key=lambda name: (self._rank[name], name))
+
+    def normal(self, identifier: Identifier) -> Identifier:
+        """The identifier with its value in the kind's normal form.
+
+        Raises:
+            FactError: kind or value is empty, or too long.
+        """
+        kind, value = identifier
+        if not kind or len(kind) > MAX_LENGTH or len(value) > MAX_LENGTH:
+            raise FactError(
+                f"identifier {kind!r}={value[:40]!r} is empty or longer than {MAX_LENGTH} characters",
+                field="identifiers",
+            )
+        rule = self._kinds.get(kind)
+        if rule is None or not rule.normalise:
+            return identifier
+        if rule.normalise == "digits":
+            return Identifier(kind, "".join(c for c in value if c.isdigit() or c == "+"))
+        return Identifier(kind, value.strip().lower())
+
+    def is_blocked(self, identifier: Identifier) -> bool:
+        """Whether the value stands for nobody (`null`, `0`, ...): it never links and never owns."""
+        return identifier.value.strip().lower() in self._blocked
+
+    def strength(self, identifier: Identifier) -> tuple[int, str, str]:
+        """Sort key: the strongest identifier is the smallest."""
+        return (self._rank.get(identifier.kind, _WEAKEST), identifier.kind, identifier.value)
+
+    def strongest(self, identifiers: Iterable[Identifier]) -> Identifier:
+        """The leaf among identifiers of one fact, or the name of a customer among its leaves."""
+        return min(identifiers, key=self.strength)

@@ -1,0 +1,106 @@
+"""A journey: one customer's own passage along a map, as it really went.
+
+Owns its state and what follows from its deadlines. Stalled and abandoned are derived from the last progress, never
+stored as truth (semantics TI1 to TI4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from .expression.value import NEVER
+
+if TYPE_CHECKING:
+    from .journey_map import JourneyMap
+
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+ABANDONED: Final = "abandoned"
+DROPPED: Final = "dropped"
+INTERACTIONS_KEPT: Final = 8
+"""Newest interaction ids remembered per journey, so that one call counts once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One passage. Instants in microseconds; immutable, a change makes a new one.
+
+    Attributes:
+        map: name of the map.
+        key: which of several at once; empty where the map has no key.
+        started_at: the start, or the first keyed stage where no start was seen.
+        start_seen: whether the start itself was seen.
+        progress_at: the start, or the last stage reached for the first time.
+        stage: that stage; empty at the start.
+        stages: by stage, when it was first reached.
+        interactions: by channel, how many interactions it took.
+        recent_interactions: ids of the newest of them.
+        stalls: how often it had stalled before it went on.
+        outcome: empty while running.
+        ended_at: when it ended; 0 while running.
+    """
+
+    map: str
+    key: str
+    started_at: int
+    start_seen: bool
+    progress_at: int
+    stage: str = ""
+    stages: Mapping[str, int] = field(default_factory=dict)
+    interactions: Mapping[str, int] = field(default_factory=dict)
+    recent_interactions: tuple[str, ...] = ()
+    stalls: int = 0
+    outcome: str = ""
+    ended_at: int = 0
+
+    def abandons_at(self, journey_map: JourneyMap) -> int:
+        """When it is given up if nothing more happens."""
+        return self.progress_at + journey_map.abandons if journey_map.abandons else NEVER
+
+    def stalls_at(self, journey_map: JourneyMap) -> int:
+        """When it stalls if nothing more happens."""
+        return self.progress_at + journey_map.stalls if journey_map.stalls else NEVER
+
+    def active(self, journey_map: JourneyMap, at: int) -> bool:
+        """Whether it runs at `at` (at or after its last fact)."""
+        return not self.outcome and at < self.abandons_at(journey_map)
+
+    def stalled(self, journey_map: JourneyMap, at: int) -> bool:
+        """Whether it runs and waits longer than its map expects."""
+        return self.active(journey_map, at) and at >= self.stalls_at(journey_map)
+
+    def flips_at(self, journey_map: JourneyMap, at: int) -> int:
+        """When its state next changes by mere passing of time."""
+        if self.outcome:
+            return NEVER
+        for due in (self.stalls_at(journey_map), self.abandons_at(journey_map)):
+            if due > at:
+                return due
+        return NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of a customer's ended journeys along one map, for reports.
+
+    Attributes:
+        outcomes: by outcome, how many.
+        stages: by stage, how many of them reached it.
+        goal_time: sum of the times to the goal, in microseconds.
+        goal_times: how many by size: the bit length of the seconds, for medians.
+        stalled: how many had stalled at least once.
+        assisted: how many took an interaction on an assisted channel.
+        interactions: by channel, how many interactions they took.
+        orphan_goals: goals without a journey.
+    """
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    stages: Mapping[str, int] = field(default_factory=dict)
+    goal_time: int = 0
+    goal_times: Mapping[str, int] = field(default_factory=dict)
+    stalled: int = 0
+    assisted: int = 0
+    interactions: Mapping[str, int] = field(default_factory=dict)
+    orphan_goals: int = 0

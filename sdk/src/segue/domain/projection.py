@@ -1,0 +1,136 @@
+"""The one projection: what of a context leaves the hub, for whom, for which purpose.
+
+Owns rule VE5 and least sight: streams, reads, exports and replays all go through `project`. A section without a grant
+does not leave; what depends on it leaves as outcomes over time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from .content import Content
+from .derivation import Interval, audience_outcome, guardrail_outcome
+from .expression import NEVER
+from .grant import SECTIONS, Grant
+from .plan import Plan
+from .section import Plain, Section, content_of, dumps, plain
+
+MAX_BYTES: Final = 64 * 1024
+"""Bytes of a projected context; beyond, the oldest of the timeline are dropped, and said to be."""
+_ALWAYS: Final = ("envelope",)
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """A context as one touchpoint may see it.
+
+    Attributes:
+        content: the visible content; sections that are not visible are empty.
+        hidden: the sections, in the words of grants, that were left out.
+        audiences: memberships over time of audiences that read hidden sections.
+        guardrails: verdicts over time of guardrails that read hidden sections.
+        dropped: facts of the timeline left out for size.
+    """
+
+    content: Content
+    hidden: frozenset[str] = frozenset()
+    audiences: Mapping[str, list[Interval]] = field(default_factory=dict)
+    guardrails: Mapping[str, list[Interval]] = field(default_factory=dict)
+    dropped: int = 0
+
+
+NOBODY: Final = Projected(Content())
+"""What a touchpoint holds of a customer it has heard nothing of."""
+
+
+def view_of(plan: Plan, grant: Grant, purpose: str) -> str:
+    """The digest of what decides a projection: plan, grant and purpose (VE2)."""
+    parts = [plan.digest, grant.touchpoint, purpose, str(grant.everything), *grant.reads.get(purpose, ())]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def project(
+    content: Content,
+    plan: Plan,
+    grant: Grant,
+    purpose: str,
+    at: int,
+    dump: Callable[[Plain], bytes] = dumps,
+) -> tuple[list[Section], int]:
+    """The sections that a touchpoint may see for a purpose.
+
+    Returns:
+        The sections, and the instant at which a shipped outcome ends (`NEVER` where none does): send again by then.
+    """
+    sections = plain(content, plan, complete=False)
+    visible = [name for name in sections if name in _ALWAYS or grant.may_read(name, purpose)]
+    outcomes, renew_at = _outcomes(content, plan, grant, purpose, at)
+    found = [Section(name, dump(sections[name])) for name in visible]
+    hidden = sorted(hidden_sections(plan, grant, purpose))
+    dropped = _shrink(found, sections, dump)
+    found.append(Section("outcomes", dump([*outcomes, hidden, dropped])))
+    return found, renew_at
+
+
+def hidden_sections(plan: Plan, grant: Grant, purpose: str) -> frozenset[str]:
+    """The sections, in the words of grants, that a touchpoint may not see for a purpose; traits by label."""
+    labels = {trait.label for trait in plan.vocabulary.traits.values()} | {"general"}
+    names = [name for name in SECTIONS if name != "traits"] + [f"traits.{label}" for label in labels]
+    return frozenset(name for name in names if not grant.may_read(name, purpose))
+
+
+def _outcomes(
+    content: Content, plan: Plan, grant: Grant, purpose: str, at: int
+) -> tuple[tuple[Mapping[str, Plain], Mapping[str, Plain]], int]:
+    audiences = {
+        name: audience_outcome(content, plan, name, at)
+        for name, audience in plan.audiences.items()
+        if grant.may_read("audiences", purpose) and not grant.may_read_all(audience.inputs, purpose)
+    }
+    guardrails = {
+        name: guardrail_outcome(content, plan, guardrail, at)
+        for name, guardrail in plan.guardrails.items()
+        if not grant.may_read_all(guardrail.inputs, purpose)
+    }
+    shipped = [*audiences.values(), *guardrails.values()]
+    renew_at = min((i.since for intervals in shipped for i in intervals if i.kind == "UNKNOWN"), default=NEVER)
+    return (_plain_outcomes(audiences), _plain_outcomes(guardrails)), renew_at
+
+
+def _plain_outcomes(outcomes: Mapping[str, Sequence[Interval]]) -> Mapping[str, Plain]:
+    return {
+        name: [[interval.since, interval.kind, interval.until, interval.reason] for interval in intervals]
+        for name, intervals in outcomes.items()
+    }
+
+
+def _shrink(found: list[Section], sections: Mapping[str, Plain], dump: Callable[[Plain], bytes]) -> int:
+    """Drops the oldest of the timeline until the whole fits; returns how many were dropped."""
+    dropped = 0
+    timeline = sections["timeline"]
+    while sum(len(section.data) for section in found) > MAX_BYTES and dropped < len(timeline):
+        dropped += max(1, (len(timeline) - dropped) // 2)
+        for index, section in enumerate(found):
+            if section.name == "timeline":
+                found[index] = Section("timeline", dump(timeline[dropped:]))
+                break
+        else:
+            break
+    return dropped
+
+
+def receive(sections: Sequence[Section]) -> Projected:
+    """The other side of `project`: sections into what a decision reads."""
+    loaded = {section.name: json.loads(section.data) for section in sections}
+    audiences, guardrails, hidden, dropped = loaded.pop("outcomes", ({}, {}, (), 0))
+    content = content_of(loaded)
+    content.hidden = frozenset(hidden)
+    return Projected(content, content.hidden, _intervals(audiences), _intervals(guardrails), dropped)
+
+
+def _intervals(plain_outcomes: Mapping[str, Plain]) -> dict[str, list[Interval]]:
+    return {name: [Interval(*interval) for interval in intervals] for name, intervals in plain_outcomes.items()}

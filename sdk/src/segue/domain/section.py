@@ -1,0 +1,201 @@
+"""Sections: the content of a context as named, separately encoded parts.
+
+Owns the plain (JSON) form of every section, both ways, for the store and for the wire. The store's form is complete;
+the wire's leaves out which identifier a consent is bound to and whom a fact named. Properties travel as JSON text
+inside, so that nobody decodes what nobody reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .activity import Activity
+from .consent import in_force
+from .content import Content
+from .fact import Fact
+from .identifier import Identifier
+from .interaction import Interaction, InteractionRef
+from .journey import Journey, Tally
+from .plan import Plan
+from .trait import Trait
+from .tree_reading import trait_section
+
+Plain = Any
+ANYONE: Final = Identifier("", "")
+"""Stands for whoever a consent is bound to, where that is not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a context on the wire. Proto: `segue.v1.Section`. `name` is that of grants: `traits.business`."""
+
+    name: str
+    data: bytes
+
+
+def dumps(plain: Plain) -> bytes:
+    """Plain data as bytes: compact, keys sorted, UTF-8."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _fact(fact: Fact) -> Plain:
+    reference = fact.interaction
+    return [
+        fact.id.hex(), fact.kind, fact.type, fact.occurred_at, fact.seq, fact.channel, fact.touchpoint,
+        [reference.id, reference.direction, reference.outcome] if reference is not None else None,
+        fact.raw.decode(),
+    ]  # fmt: skip
+
+
+def _read_fact(plain: Plain) -> Fact:
+    id_, kind, type_, occurred_at, seq, channel, touchpoint, reference, raw = plain
+    return Fact(
+        bytes.fromhex(id_), kind, type_, occurred_at, seq, (), channel, touchpoint,
+        InteractionRef(*reference) if reference else None, raw.encode(),
+    )  # fmt: skip
+
+
+def _journey(journey: Journey) -> Plain:
+    return [
+        journey.map, journey.key, journey.started_at, journey.start_seen, journey.progress_at, journey.stage,
+        dict(journey.stages), dict(journey.interactions), list(journey.recent_interactions), journey.stalls,
+        journey.outcome, journey.ended_at,
+    ]  # fmt: skip
+
+
+def _read_journey(plain: Plain) -> Journey:
+    return Journey(*plain[:8], tuple(plain[8]), *plain[9:])
+
+
+def _tally(tally: Tally) -> Plain:
+    return [
+        dict(tally.outcomes), dict(tally.stages), tally.goal_time, dict(tally.goal_times), tally.stalled,
+        tally.assisted, dict(tally.interactions), tally.orphan_goals,
+    ]  # fmt: skip
+
+
+def _interaction(found: Interaction) -> Plain:
+    return [
+        found.id, found.channel, found.direction, found.started_at, found.last_at, found.ended_at, found.outcome
+    ]  # fmt: skip
+
+
+def _bound(table: Mapping[str, Mapping[Identifier, tuple[str, int]]]) -> Plain:
+    return {
+        name: sorted([kind, value, state, at] for (kind, value), (state, at) in bound.items())
+        for name, bound in table.items()
+    }
+
+
+def _read_bound(plain: Plain) -> dict[str, dict[Identifier, tuple[str, int]]]:
+    return {
+        name: {Identifier(kind, value): (state, at) for kind, value, state, at in bound}
+        for name, bound in plain.items()
+    }
+
+
+def _in_force(table: Mapping[str, Mapping[Identifier, tuple[str, int]]]) -> Plain:
+    return {name: [["", "", in_force(bound), max(at for _, at in bound.values())]] for name, bound in table.items()}
+
+
+def plain(content: Content, plan: Plan, *, complete: bool = True) -> dict[str, Plain]:
+    """All sections of a content, by name.
+
+    Args:
+        content: as folded.
+        plan: whose labels divide the traits.
+        complete: with all that folding further needs (the store's form).
+    """
+    sections: dict[str, Plain] = {}
+    for name, trait in content.traits.items():
+        section = sections.setdefault(trait_section(name, plan.vocabulary), {})
+        section[name] = [trait.value, trait.source, trait.at]
+    groups = content.groups
+    sections["identity"] = sorted([i.kind, i.value, group if complete else 0] for i, group in groups.items())
+    sections["consents"] = _bound(content.consents) if complete else _in_force(content.consents)
+    sections["subscriptions"] = _bound(content.subscriptions) if complete else _in_force(content.subscriptions)
+    sections["timeline"] = [_fact(fact) for fact in content.timeline]
+    sections["activity"] = {name: [a.total, list(a.recent)] for name, a in content.activity.items()}
+    sections["interactions"] = [_interaction(found) for found in content.interactions.values()]
+    sections["journeys"] = [
+        [_journey(journey) for _, journey in sorted(content.journeys.items())],
+        [_journey(journey) for journey in content.ended],
+        {name: _tally(tally) for name, tally in content.tallies.items()},
+    ]
+    sections["decisions"] = [_fact(fact) for fact in content.decisions]
+    sections["actions"] = [
+        [_fact(fact) for fact in content.actions],
+        {name: list(instants) for name, instants in content.caps.items()},
+    ]
+    through = content.through
+    sections["envelope"] = [
+        content.at, [through[0], through[1], through[2].hex()] if through else None, content.facts, content.next_due
+    ]  # fmt: skip
+    return sections
+
+
+def encode(content: Content, plan: Plan, dump: Callable[[Plain], bytes] = dumps) -> bytes:
+    """The complete content as bytes: what a store keeps, and what "byte-identical" speaks of."""
+    return dump(plain(content, plan))
+
+
+def decode(data: bytes | str, load: Callable[[bytes | str], Plain] = json.loads) -> Content:
+    """The content of `encode`."""
+    return content_of(load(data))
+
+
+def content_of(sections: Mapping[str, Plain]) -> Content:
+    """A content from plain sections; those that are absent stay empty."""
+    content = Content()
+    for name, value in sections.items():
+        reader = _READERS.get(name.partition(".")[0])
+        if reader is not None:
+            reader(content, value)
+    return content
+
+
+def _read_traits(content: Content, value: Plain) -> None:
+    content.traits.update({name: Trait(*trait) for name, trait in value.items()})
+
+
+def _read_identity(content: Content, value: Plain) -> None:
+    content.groups = {Identifier(kind, name): group for kind, name, group in value}
+
+
+def _read_journeys(content: Content, value: Plain) -> None:
+    running, ended, tallies = value
+    content.journeys = {(journey[0], journey[1]): _read_journey(journey) for journey in running}
+    content.ended = [_read_journey(journey) for journey in ended]
+    content.tallies = {name: Tally(*tally) for name, tally in tallies.items()}
+
+
+def _read_actions(content: Content, value: Plain) -> None:
+    content.actions = [_read_fact(fact) for fact in value[0]]
+    content.caps = {name: tuple(instants) for name, instants in value[1].items()}
+
+
+def _read_envelope(content: Content, value: Plain) -> None:
+    content.at, through, content.facts, content.next_due = value
+    content.through = (through[0], through[1], bytes.fromhex(through[2])) if through else None
+
+
+_READERS: Final[dict[str, Callable[[Content, Plain], None]]] = {
+    "traits": _read_traits,
+    "identity": _read_identity,
+    "consents": lambda content, value: setattr(content, "consents", _read_bound(value)),
+    "subscriptions": lambda content, value: setattr(content, "subscriptions", _read_bound(value)),
+    "timeline": lambda content, value: setattr(content, "timeline", [_read_fact(fact) for fact in value]),
+    "activity": lambda content, value: setattr(
+        content, "activity", {name: Activity(total, tuple(recent)) for name, (total, recent) in value.items()}
+    ),
+    "interactions": lambda content, value: setattr(
+        content, "interactions", {found[0]: Interaction(*found) for found in value}
+    ),
+    "journeys": _read_journeys,
+    "decisions": lambda content, value: setattr(content, "decisions", [_read_fact(fact) for fact in value]),
+    "actions": _read_actions,
+    "envelope": _read_envelope,
+}
