@@ -118,16 +118,19 @@ class Checker:
             ExpressionFlawed: with line, column, cause and cure of each flaw.
         """
         environment = self._environments[place]
+        _no_has_of_variables(environment, source, self._surroundings[place][0])
         checked = _compile(environment, source, lambda message: self._explain(message, place))
-        _no_has_of_variables(environment, source, checked)
+        _nothing_unsupported(checked)
         if result == "bool" and not _is_bool(checked):
             raise ExpressionFlawed([Flaw(1, 1, "the expression gives no bool", "Compare it with something")])
         tree = tree_of(checked.expr)
         _check_constants(tree, checked)
+        bindings = ContextBindings(self._vocabulary, self._maps, self._audiences)
         try:
-            compile_tree(tree, ContextBindings(self._vocabulary, self._maps, self._audiences))
+            compile_tree(tree, bindings)
         except Refused as error:
-            raise ExpressionFlawed([Flaw(1, 1, str(error))]) from None
+            place_ = _place_of_refusal(checked, bindings, str(error))
+            raise ExpressionFlawed([Flaw(*place_, str(error))]) from None
         return tree
 
     def _explain(self, message: str, place: str) -> tuple[str, str]:
@@ -145,7 +148,7 @@ class Checker:
         if overload:
             operator, types = overload.group(1).strip("_").replace("@", ""), overload.group(2)
             return f"{operator!r} does not take {types}: no matching overload", "Compare values of one type"
-        if "mismatched input '<EOF>'" in message:
+        if "'<EOF>'" in message:
             return "the expression ends too early", "Close what is open"
         return message, ""
 
@@ -172,23 +175,51 @@ def _is_bool(checked: checked_pb2.CheckedExpr) -> bool:
 
 def parse_unchecked(environment: Any, source: str) -> syntax_pb2.Expr:
     """The tree of an expression that was parsed only."""
+    return _parsed(environment, source).expr
+
+
+def _parsed(environment: Any, source: str) -> syntax_pb2.ParsedExpr:
     compiled = environment.compile(source, disable_check=True)
     wrapped, parsed = any_pb2.Any.FromString(compiled.serialize()), syntax_pb2.ParsedExpr()
     wrapped.Unpack(parsed)
-    return parsed.expr
+    return parsed
 
 
-def _no_has_of_variables(environment: Any, source: str, checked: checked_pb2.CheckedExpr) -> None:
-    """The checker turns `has(trait.x)` into the trait itself: refuse it by name, `known("x")` is meant."""
-    if "has(" not in source.replace(" ", ""):
-        return
-    tests = {e.id for e in _walk(parse_unchecked(environment, source)) if e.select_expr.test_only}
+def _unsupported(expression: syntax_pb2.Expr) -> str:
+    """Why an expression cannot be asked here, whatever it is made of; empty where it can."""
+    if expression.struct_expr.message_name:
+        return f"messages ({expression.struct_expr.message_name}) are not supported"
+    return _UNSUPPORTED.get(expression.call_expr.function, "")
+
+
+def _nothing_unsupported(checked: checked_pb2.CheckedExpr) -> None:
     for expression in _walk(checked.expr):
-        if expression.id in tests and expression.WhichOneof("expr_kind") == "ident_expr":
-            name = expression.ident_expr.name
+        cause = _unsupported(expression)
+        if cause:
+            raise ExpressionFlawed([Flaw(*_place(checked, expression.id), cause)])
+
+
+def _no_has_of_variables(environment: Any, source: str, names: Iterable[str]) -> None:
+    """The checker turns `has(trait.x)` into the trait itself: refuse it by name, `known("x")` is meant."""
+    if "has" not in source:
+        return
+    try:
+        parsed = _parsed(environment, source)
+    except RuntimeError:
+        return  # The checker says what is wrong with it.
+    for expression in _walk(parsed.expr):
+        name = _dotted(expression) if expression.select_expr.test_only else ""
+        if name in names:
             raise ExpressionFlawed([
-                Flaw(*_place(checked, expression.id), f"has({name}) is always true", 'Write known("...") for a trait')
+                Flaw(*_place(parsed, expression.id), f"has({name}) is always true", 'Write known("...") for a trait')
             ])  # fmt: skip
+
+
+def _dotted(expression: syntax_pb2.Expr) -> str:
+    if expression.WhichOneof("expr_kind") != "select_expr":
+        return expression.ident_expr.name.lstrip(".")
+    operand = _dotted(expression.select_expr.operand)
+    return f"{operand}.{expression.select_expr.field}" if operand else ""
 
 
 def _walk(expression: syntax_pb2.Expr) -> Iterable[syntax_pb2.Expr]:
@@ -214,11 +245,22 @@ def _walk(expression: syntax_pb2.Expr) -> Iterable[syntax_pb2.Expr]:
             yield from _walk(child)
 
 
-def _place(checked: checked_pb2.CheckedExpr, id_: int) -> tuple[int, int]:
+def _place(checked: checked_pb2.CheckedExpr | syntax_pb2.ParsedExpr, id_: int) -> tuple[int, int]:
     offset = checked.source_info.positions.get(id_, 0)
     starts = [0, *list(checked.source_info.line_offsets)[:-1]]
     line = max(index for index, start in enumerate(starts) if start <= offset)
     return line + 1, offset - starts[line] + 1
+
+
+def _place_of_refusal(checked: checked_pb2.CheckedExpr, bindings: ContextBindings, message: str) -> tuple[int, int]:
+    """The innermost part that is refused with the same words: a tree itself knows no places."""
+    for expression in reversed(list(_walk(checked.expr))):
+        try:
+            compile_tree(tree_of(expression), bindings)
+        except Refused as error:
+            if str(error) == message and expression.id in checked.source_info.positions:
+                return _place(checked, expression.id)
+    return 1, 1
 
 
 def tree_of(expression: syntax_pb2.Expr) -> Tree:
@@ -228,6 +270,8 @@ def tree_of(expression: syntax_pb2.Expr) -> Tree:
         ExpressionFlawed: it builds a protobuf message, which no context holds.
     """
     kind = expression.WhichOneof("expr_kind")
+    if cause := _unsupported(expression):
+        raise ExpressionFlawed([Flaw(1, 1, cause)])
     if kind == "const_expr":
         return _constant(expression.const_expr)
     if kind == "ident_expr":
@@ -238,14 +282,10 @@ def tree_of(expression: syntax_pb2.Expr) -> Tree:
     if kind == "call_expr":
         call = expression.call_expr
         arguments = [*([call.target] if call.HasField("target") else []), *call.args]
-        if call.function in _UNSUPPORTED:
-            raise ExpressionFlawed([Flaw(1, 1, _UNSUPPORTED[call.function])])
         return ["call", call.function, [tree_of(argument) for argument in arguments]]
     if kind == "list_expr":
         return ["list", [tree_of(element) for element in expression.list_expr.elements]]
     if kind == "struct_expr":
-        if expression.struct_expr.message_name:
-            raise ExpressionFlawed([Flaw(1, 1, f"messages ({expression.struct_expr.message_name}) are not supported")])
         return ["map", [[tree_of(entry.map_key), tree_of(entry.value)] for entry in expression.struct_expr.entries]]
     if kind == "comprehension_expr":
         loop = expression.comprehension_expr
@@ -286,11 +326,12 @@ def _check_constants(tree: Tree, checked: checked_pb2.CheckedExpr) -> None:
             elif node[1] in CALENDAR and len(node[2]) == 2:
                 zone(last[1])
         except ExpressionError as error:
-            raise ExpressionFlawed([Flaw(1, _column(checked, last[1]), str(error))]) from None
+            raise ExpressionFlawed([Flaw(*_place_of_text(checked, node[1], last[1]), str(error))]) from None
 
 
-def _column(checked: checked_pb2.CheckedExpr, text: str) -> int:
+def _place_of_text(checked: checked_pb2.CheckedExpr, function: str, text: str) -> tuple[int, int]:
     for expression in _walk(checked.expr):
-        if expression.const_expr.string_value == text and expression.id in checked.source_info.positions:
-            return _place(checked, expression.id)[1]
-    return 1
+        arguments = expression.call_expr.args
+        if expression.call_expr.function == function and arguments and arguments[-1].const_expr.string_value == text:
+            return _place(checked, arguments[-1].id)
+    return 1, 1

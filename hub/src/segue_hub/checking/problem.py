@@ -31,8 +31,9 @@ class Problem:
     severity: str = "error"
 
     def __str__(self) -> str:
+        stop = "" if self.message.endswith((".", "?", "!")) else "."
         cure = f" {self.cure}" if self.cure else ""
-        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.field}: {self.message}.{cure}"
+        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.field}: {self.message}{stop}{cure}"
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""

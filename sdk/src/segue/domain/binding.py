@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .activity import MOST, NONE
 from .consent import allows
+from .expression.conversion import parse_timestamp
 from .expression.node import Environment, Node, Refused
 from .expression.value import NEVER, Timestamp, Value
 from .instant import span
@@ -88,7 +89,9 @@ class ContextBindings:
             raise Refused(f"no trait is called {name!r}. {did_you_mean(name, self._vocabulary.traits)}")
         zero = declared.zero if declared else ""
         if declared is not None and declared.type == "double":
-            return Node(lambda env: float(_trait_value(env, name, zero)))
+            return Node(lambda env: _double(_trait_value(env, name, zero)))
+        if declared is not None and declared.type == "timestamp":
+            return Node(lambda env: _instant(_trait_value(env, name, zero)))
         return Node(lambda env: _trait_value(env, name, zero))
 
     def _map(self, name: str) -> None:
@@ -190,6 +193,16 @@ def _trait_value(env: Any, name: str, zero: Value) -> Value:
     return zero if trait is None else trait.value
 
 
+def _double(value: Value) -> Value:
+    """A whole number where the plan says double; what is no number stays what it is, and fails in the expression."""
+    return float(value) if type(value) is int else value
+
+
+def _instant(value: Value) -> Value:
+    """The instant of a trait's text; 1970 where unset (TI9)."""
+    return Timestamp(parse_timestamp(value) if value else 0) if type(value) is str else value
+
+
 def running(env: Any, name: str) -> list[tuple[Journey, JourneyMap]]:
     """The journeys of a map that run at `env.at`, in the order of their keys."""
     journey_map = env.plan.maps[name]
@@ -244,11 +257,11 @@ def _journeys(env: Any, name: str) -> tuple[Value, int]:
 def _at_least(name: str, window: int, function: str, number: int) -> Node | None:
     """`count(...) >= n` flips only when the n-th newest leaves the window (TI5)."""
     wanted = function in ("_>=_", "_>_")
-    needed = number + (function in ("_>_", "_<=_"))
-    if function in ("_==_", "_!=_"):
-        return None
+    needed = number + (function not in ("_>=_", "_<_"))
     if needed > MOST:
         raise Refused(f"a count is kept up to {MOST}; compare it with less, or count in a report")
+    if function in ("_==_", "_!=_"):
+        return None
 
     def moving(env: Any) -> tuple[Value, int]:
         if needed <= 0:

@@ -72,5 +72,5 @@ class Content:
         )  # fmt: skip
 
     def sorts_last(self, order: Order) -> bool:
-        """Whether a fact of this order comes after all that was folded: the fast path."""
-        return self.through is None or order > self.through
+        """Whether a fact of this order comes after all that was folded and all time that passed: the fast path."""
+        return order[0] >= self.at and (self.through is None or order > self.through)

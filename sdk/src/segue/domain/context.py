@@ -44,7 +44,9 @@ class Freshness:
     age: int = 0
 
     def __str__(self) -> str:
-        return self.state if self.state in (LIVE, MISSING) else f"{self.state}, {self.age / SECOND:.0f} s old"
+        if self.state == MISSING or (self.state == LIVE and self.age < 2 * SECOND):
+            return self.state
+        return f"{self.state}, {self.age / SECOND:.0f} s old"
 
 
 FRESH: Final = Freshness(LIVE)
@@ -79,6 +81,8 @@ class JourneyReading:
     @property
     def latest(self) -> Journey | None:
         """The one that progressed last, of those that run."""
+        if not self._context.content.journeys:
+            return None
         found = [journey for journey, _ in running(self._context._scope(), self._name)]
         return max(found, key=lambda journey: (journey.progress_at, journey.key), default=None)
 
@@ -215,7 +219,8 @@ class Context:
         """A trait's value; where unset the default, or its type's zero."""
         trait = self.content.traits.get(name)
         if trait is None:
-            value = self._unset(name) if default is None else default
+            zero = self._unset(name)
+            value = zero if default is None else default
         else:
             value = trait.value
         self.reads.append((f"trait({name!r})", value))

@@ -29,6 +29,8 @@ SUBSCRIPTION_STATES: Final = ("opted_in", "opted_out")
 ACTION_STATUSES: Final = ("completed", "failed", "skipped")
 MAX_PROPERTIES: Final = 64 * 1024
 """Bytes of a fact's properties; larger ones are refused."""
+_SUSPECT: Final = (b"\\u", b"NaN", b"Infinity")
+"""Signs of what Python reads and nobody can write again: lone surrogates and numbers that JSON does not have."""
 
 Order = tuple[int, int, bytes]
 """(occurred_at, seq, id): the order of facts within a customer."""
@@ -146,12 +148,7 @@ def check(fact: Fact) -> None:
         raise FactError(f"{fact.occurred_at} is no instant", field="occurred_at", cure="Microseconds since 1970")
     if len(fact.raw) > MAX_PROPERTIES:
         raise FactError(f"{len(fact.raw)} bytes", field="properties", cure=f"At most {MAX_PROPERTIES} bytes")
-    try:
-        properties = fact.properties
-    except ValueError as error:
-        raise FactError(f"no JSON: {error}", field="properties", cure="Send a JSON object") from None
-    if not isinstance(properties, dict):
-        raise FactError("no JSON object", field="properties", cure='Send an object, e.g. {"amount": 12.5}')
+    properties = _checked_properties(fact)
     if fact.interaction is not None:
         _one_of(fact.interaction.direction, ("", *DIRECTIONS), "interaction.direction")
         _one_of(fact.interaction.outcome, ("", *OUTCOMES), "interaction.outcome")
@@ -163,6 +160,19 @@ def check(fact: Fact) -> None:
         _one_of(properties.get("state"), SUBSCRIPTION_STATES, "subscription.state")
     elif fact.kind == ACTION:
         _one_of(properties.get("status"), ACTION_STATUSES, "action.status")
+
+
+def _checked_properties(fact: Fact) -> dict[str, Any]:
+    try:
+        fact.raw.decode()
+        properties = fact.properties
+        if any(sign in fact.raw for sign in _SUSPECT):
+            json.dumps(properties, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise FactError(f"no JSON: {error}", field="properties", cure="Send a JSON object in UTF-8") from None
+    if not isinstance(properties, dict):
+        raise FactError("no JSON object", field="properties", cure='Send an object, e.g. {"amount": 12.5}')
+    return properties
 
 
 def _one_of(value: object, allowed: Sequence[str], field: str) -> None:

@@ -75,6 +75,12 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
 def _event(content: Content, plan: Plan, fact: Fact) -> None:
     at, type_, channel = fact.occurred_at, fact.type, fact.channel
     matchers = plan.matchers(type_, channel)
+    if matchers and content.hidden:
+        # Laid over a projection: a journey whose map reads what is hidden here stays the hub's (VE4).
+        hidden = content.hidden
+        matchers = () if "journeys" in hidden else tuple(m for m in matchers if hidden.isdisjoint(m.map.inputs))
+    if not plan.folds(type_):
+        return
     if matchers:
         recognise(content, plan, fact, matchers, Scope(content, at, plan, fact=fact))
     activity = content.activity
@@ -104,8 +110,9 @@ def _action(content: Content, plan: Plan, fact: Fact) -> None:
     del content.actions[:-RECENT_KEPT]
     if fact.properties.get("status") != "completed":
         return
+    asked = {"channel": fact.channel, **fact.properties, "kind": fact.type}
     for guardrail in plan.capping:
-        if guardrail.applies(Scope(content, fact.occurred_at, plan, action=fact.properties)):
+        if guardrail.applies(Scope(content, fact.occurred_at, plan, action=asked)):
             counted = content.caps.get(guardrail.name, ())
             content.caps[guardrail.name] = (*counted[-guardrail.limit :], fact.occurred_at)
 
@@ -128,6 +135,8 @@ def _bind(content: Content, table: dict[str, dict[Identifier, tuple[str, int]]],
     """A consent or subscription binds the identifiers that are linked at its time (ID4)."""
     groups = content.groups
     named = {groups[identifier] for identifier in fact.identifiers if identifier in groups}
+    if not named:
+        return  # only blocked values: it binds nobody
     said = (str(fact.properties["state"]), fact.occurred_at)
     bound = dict(table.get(name, {}))
     for identifier, group in groups.items():

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from datetime import time as clock_time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from .consent import in_force
 from .expression import NEVER, Compiled, ExpressionError
 from .expression.calendar import zone
-from .instant import from_datetime, to_datetime
+from .instant import SECOND, from_datetime, to_datetime
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -27,6 +28,7 @@ BLOCK: Final = "BLOCK"
 ENFORCE: Final = "enforce"
 OBSERVE: Final = "observe"
 _RANK: Final = {ALLOW: 0, DEFER: 1, BLOCK: 2}
+_MINUTE: Final = 60 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,17 +166,35 @@ class Guardrail:
         except ExpressionError:
             local_zone = zone(self.default_zone)
         local = to_datetime(scope.at).astimezone(local_zone)
-        minute = local.hour * 60 + local.minute
-        is_quiet = start <= minute < end if start <= end else minute >= start or minute < end
-        turn = _next(local, end if is_quiet else start)
+        is_quiet = _is_quiet(local, start, end)
+        turn = _turn(local, start, end, is_quiet)
         return self._say(DEFER, turn, turn) if is_quiet else self._say(ALLOW, flips_at=turn)
 
 
-def _next(local: datetime, minute: int) -> int:
-    """The next instant, in microseconds, at which the local clock shows this minute of the day."""
+def _is_quiet(local: datetime, start: int, end: int) -> bool:
+    minute = local.hour * 60 + local.minute
+    return start <= minute < end if start <= end else minute >= start or minute < end
+
+
+def _turn(local: datetime, start: int, end: int, is_quiet: bool) -> int:
+    """The next instant, in microseconds, at which quiet hours end or begin."""
+    minute = end if is_quiet else start
     wanted = datetime.combine(local.date(), clock_time(minute // 60, minute % 60), tzinfo=local.tzinfo)
     if wanted <= local:
         wanted = datetime.combine(local.date() + timedelta(days=1), wanted.timetz())
-    at = from_datetime(wanted)
-    # Across a change of the clocks the wall time may be skipped: then the change itself is the turn.
-    return max(at, from_datetime(local) + 1)
+    at, turn = from_datetime(local), from_datetime(wanted)
+    if at < turn and to_datetime(turn).astimezone(local.tzinfo).utcoffset() == local.utcoffset():
+        return turn
+    return _turn_by_minutes(at - at % _MINUTE, local.tzinfo, start, end, is_quiet)
+
+
+@lru_cache(maxsize=1024)
+def _turn_by_minutes(at: int, local_zone: tzinfo | None, start: int, end: int, is_quiet: bool) -> int:
+    """As `_turn`, where the clocks change on the way: a wall time may be skipped or come twice, and the change itself
+    may be the turn. Quiet hours and changes of the clocks begin at whole minutes, so this goes minute by minute.
+    """
+    turn = at
+    for turn in range(at + _MINUTE, at + 2 * 1440 * _MINUTE, _MINUTE):
+        if _is_quiet(to_datetime(turn).astimezone(local_zone), start, end) is not is_quiet:
+            break
+    return turn

@@ -19,6 +19,8 @@ COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 ABANDONED: Final = "abandoned"
 DROPPED: Final = "dropped"
+ORPHAN: Final = "orphan"
+"""A goal without a journey, among those that ended."""
 INTERACTIONS_KEPT: Final = 8
 """Newest interaction ids remembered per journey, so that one call counts once."""
 

@@ -98,6 +98,10 @@ class Plan:
         """How many recent instants of a channel or event type are kept."""
         return self._kept.get(name, KEPT)
 
+    def folds(self, type_: str) -> bool:
+        """Whether events of a type are folded: a quarantined one waits in the log until the vocabulary knows it."""
+        return self.vocabulary.unknown_events != "quarantine" or self.vocabulary.knows_event(type_)
+
     def is_assisted(self, channel: str) -> bool:
         """Whether a person serves the customer on a channel."""
         declared = self.vocabulary.channels.get(channel)
@@ -167,7 +171,13 @@ class Plan:
             running=int(body.get("running", RUNNING)),
             value=body.get("value", {}),
             targets=body.get("targets", {}),
+            inputs=self._map_inputs(body),
         )
+
+    def _map_inputs(self, body: Document) -> frozenset[str]:
+        parts = [body.get(part) for part in ("starts", "key", "reaches_goal", "fails")]
+        parts += [stage["reached"] for stage in body.get("stages", {}).values()]
+        return frozenset().union(*(inputs(part["tree"], self.vocabulary) for part in parts if part))
 
     def _audience(self, name: str, body: Document, bindings: ContextBindings) -> Audience:
         return Audience(

@@ -68,6 +68,8 @@ def project(
     """
     sections = plain(content, plan, complete=False)
     visible = [name for name in sections if name in _ALWAYS or grant.may_read(name, purpose)]
+    if "journeys" not in visible:
+        sections["envelope"][3] = NEVER  # a deadline would tell of journeys
     outcomes, renew_at = _outcomes(content, plan, grant, purpose, at)
     found = [Section(name, dump(sections[name])) for name in visible]
     hidden = sorted(hidden_sections(plan, grant, purpose))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .content import ENDED_KEPT, Content
 from .expression import NEVER, Compiled, ExpressionError
-from .journey import ABANDONED, COMPLETED, DROPPED, FAILED, INTERACTIONS_KEPT, Journey, Tally
+from .journey import ABANDONED, COMPLETED, DROPPED, FAILED, INTERACTIONS_KEPT, ORPHAN, Journey, Tally
 from .journey_map import JourneyMap, Matcher, key_text
 
 if TYPE_CHECKING:
@@ -55,12 +55,14 @@ def recognise(content: Content, plan: Plan, fact: Fact, matchers: tuple[Matcher,
     touched: list[tuple[str, str]] = []
     for found in findings:
         own = found.key is not None and _apply(content, plan, fact, found, found.key)
-        if found.touched and not own:
+        if found.touched and not own and (found.key is None or found.map.key is None):
             touched += [name for name in content.journeys if name[0] == found.map.name]
-    if touched and fact.interaction is not None:
+    reference = fact.interaction
+    if touched and reference is not None:
+        if any(reference.id in content.journeys[name].recent_interactions for name in touched):
+            return  # counted before: one call counts once, also where another journey has progressed since
         latest = max(touched, key=lambda name: (content.journeys[name].progress_at, name))
-        journey = content.journeys[latest]
-        content.journeys[latest] = _interacted(journey, fact)
+        content.journeys[latest] = _interacted(content.journeys[latest], fact)
 
 
 def _apply(content: Content, plan: Plan, fact: Fact, found: _Findings, key: str) -> bool:
@@ -76,10 +78,10 @@ def _apply(content: Content, plan: Plan, fact: Fact, found: _Findings, key: str)
     if journey is None:
         opens = found.starts or (bool(found.stages) and journey_map.key is not None)
         if opens or found.goal:
-            if _settling(content, journey_map, name, at):
+            if _settling(content, journey_map, name, at, (COMPLETED, ORPHAN) if opens else (COMPLETED,)):
                 return True
             if not opens:
-                _tally(content, journey_map.name, lambda tally: replace(tally, orphan_goals=tally.orphan_goals + 1))
+                _orphan(content, journey_map, key, at)
                 return False
         if not opens:
             return False
@@ -103,12 +105,21 @@ def _apply(content: Content, plan: Plan, fact: Fact, found: _Findings, key: str)
     return True
 
 
-def _settling(content: Content, journey_map: JourneyMap, name: tuple[str, str], at: int) -> bool:
+def _settling(
+    content: Content, journey_map: JourneyMap, name: tuple[str, str], at: int, outcomes: tuple[str, ...]
+) -> bool:
     """Whether this key reached its goal so recently that a new start is an echo of clocks that differ."""
     for ended in reversed(content.ended):
-        if (ended.map, ended.key) == name and ended.outcome == COMPLETED:
-            return at <= ended.ended_at + journey_map.settles
+        if (ended.map, ended.key) == name and ended.outcome in outcomes:
+            return at < ended.ended_at + journey_map.settles
     return False
+
+
+def _orphan(content: Content, journey_map: JourneyMap, key: str, at: int) -> None:
+    """Counts a goal alone, and remembers it: its start may follow by a clock that is late (TI3)."""
+    content.ended.append(Journey(journey_map.name, key, at, False, at, outcome=ORPHAN, ended_at=at))
+    del content.ended[:-ENDED_KEPT]
+    _tally(content, journey_map.name, lambda tally: replace(tally, orphan_goals=tally.orphan_goals + 1))
 
 
 def _make_room(content: Content, plan: Plan, journey_map: JourneyMap, at: int) -> None:

@@ -7,12 +7,15 @@ the counts are that it compares with, which durations and zones it names.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from .activity import MOST
 
 if TYPE_CHECKING:
     from .vocabulary import Vocabulary
 
 Tree = list[Any]
+_COMPARISONS: Final = frozenset({"_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_"})
 
 
 def nodes(tree: Tree) -> Iterator[Tree]:
@@ -92,13 +95,17 @@ def trait_section(name: str, vocabulary: Vocabulary) -> str:
 
 
 def counted(tree: Tree) -> dict[str, int]:
-    """By channel or event type, the largest number that a count of it is compared with."""
+    """By channel or event type, the largest number that a count of it is compared with; the most where bare."""
     found: dict[str, int] = {}
+    compared: set[int] = set()
     for node in nodes(tree):
         if node[0] != "call" or len(node[2]) != 2:
             continue
-        for side, other in (node[2], node[2][::-1]):
+        if node[1] == "count" and node[2][0][0] == "string" and id(node) not in compared:
+            found[node[2][0][1]] = MOST
+        for side, other in (node[2], node[2][::-1]) if node[1] in _COMPARISONS else ():
             if side[0] == "call" and side[1] == "count" and other[0] == "int" and side[2][0][0] == "string":
                 name = side[2][0][1]
                 found[name] = max(found.get(name, 0), int(other[1]))
+                compared.add(id(side))
     return found

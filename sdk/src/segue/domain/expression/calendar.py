@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -32,14 +33,23 @@ def zone(name: str) -> tzinfo:
     fixed = fixed_zone(name)
     if fixed is not None:
         return fixed
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ExpressionError(f"no time zone is called {name!r}") from None
+    if name not in _zone_names():
+        raise ExpressionError(f"no time zone is called {name!r}")
+    # Not `ZoneInfo(name)`: that reads the machine's own files first, and machines differ.
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
+        return ZoneInfo.from_file(data, key=name)
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> frozenset[str]:
+    return frozenset(files("tzdata").joinpath("zones").read_text("ascii").split())
 
 
 def _local(instant: Timestamp, name: str) -> datetime:
-    return (_EPOCH + timedelta(seconds=instant.nanos // NANOS)).astimezone(zone(name))
+    try:
+        return (_EPOCH + timedelta(seconds=instant.nanos // NANOS)).astimezone(zone(name))
+    except OverflowError:
+        raise ExpressionError("the instant is outside the years 1 to 9999 of the calendar there") from None
 
 
 _PARTS: Final[dict[str, Callable[[datetime], int]]] = {
@@ -73,8 +83,12 @@ def part(function: str, value: Value, name: str = "") -> int:
     raise no_overload(function, value)
 
 
-def changes_within(function: str, instant: Timestamp, name: str = "") -> int:
-    """Nanoseconds after which the part of a moving instant may differ: never late, for dates up to hours early."""
+def changes_within(function: str, instant: Timestamp | Duration, name: str = "") -> int:
+    """Nanoseconds after which the part of a growing value may differ: never late, for dates up to hours early."""
+    if isinstance(instant, Duration):
+        span = _SPANS.get(function, 1_000_000)
+        # Parts of a span are cut towards zero: below zero they change just after a whole one.
+        return span - instant.nanos % span if instant.nanos >= 0 else -instant.nanos % span + 1
     if function == "getMilliseconds":
         return 1_000_000 - instant.nanos % 1_000_000
     if function == "getSeconds":

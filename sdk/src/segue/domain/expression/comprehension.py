@@ -25,24 +25,27 @@ def local(name: str) -> Node:
     return Node(plain, moving)
 
 
+def _rounds(value: Value, flip: int = NEVER) -> list[Value]:
+    if type(value) is list:
+        return value
+    if type(value) is dict:
+        return [key_value(key) for key in value]
+    error = no_overload("comprehension", value)
+    error.flip = flip
+    raise error
+
+
 def comprehension(item: str, items: Node, accumulator: str, parts: tuple[Node, Node, Node, Node]) -> Node:
     """The loop over `items`; `parts` are initial value, condition, step and result."""
     initial, condition, step, result = parts
     if any(part.slope for part in (items, *parts)):
         raise Refused("a list may not hold moments that move with `now`; compare them inside the macro")
 
-    def rounds(value: Value) -> list[Value]:
-        if type(value) is list:
-            return value
-        if type(value) is dict:
-            return [key_value(key) for key in value]
-        raise no_overload("comprehension", value)
-
     def plain(env: Environment) -> Value:
         variables = env.locals
         hidden = variables.get(item), variables.get(accumulator)
         try:
-            sequence = rounds(items.plain(env))
+            sequence = _rounds(items.plain(env))
             variables[accumulator] = initial.plain(env)
             for value in sequence:
                 variables[item] = value
@@ -63,7 +66,7 @@ def comprehension(item: str, items: Node, accumulator: str, parts: tuple[Node, N
         hidden = variables.get(item), variables.get(accumulator), flips.get(item, NEVER), flips.get(accumulator, NEVER)
         try:
             value, items_flip = items_moving(env)
-            sequence = rounds(value)
+            sequence = _rounds(value, items_flip)
             variables[accumulator], flips[accumulator] = initial.plain(env), NEVER
             for value in sequence:
                 variables[item], flips[item] = value, NEVER

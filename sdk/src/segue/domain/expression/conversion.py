@@ -35,8 +35,10 @@ _UNITS: Final[dict[str, int]] = {
 }  # fmt: skip
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h|d|w)")
 _INSTANT = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)"
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
+_DOUBLE = re.compile(r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)\s*", re.ASCII | re.IGNORECASE)
 
 
 def parse_duration(text: str) -> int:
@@ -111,7 +113,7 @@ def timestamp_text(nanos: int) -> str:
 
 
 def duration_text(nanos: int) -> str:
-    """The text of a span in seconds: `90s`, `1.5s`."""
+    """The text of a span in seconds: `90s`, `1.500s`."""
     sign, rest = ("-", -nanos) if nanos < 0 else ("", nanos)
     return f"{sign}{rest // NANOS}{_fraction(rest % NANOS)}s"
 
@@ -119,17 +121,24 @@ def duration_text(nanos: int) -> str:
 def _fraction(nanos: int) -> str:
     if not nanos:
         return ""
-    return "." + f"{nanos:09d}".rstrip("0")
+    digits = f"{nanos:09d}"
+    while digits.endswith("000"):
+        digits = digits[:-3]
+    return "." + digits
 
 
 def double_text(value: float) -> str:
-    """The text of a double as CEL writes it: shortest that reads back, no trailing `.0`."""
+    """The text of a double as CEL writes it: shortest that reads back, with an exponent from a million on."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
-        return "+infinity" if value > 0 else "-infinity"
+        return "inf" if value > 0 else "-inf"
     text = repr(value)
-    return text[:-2] if text.endswith(".0") else text
+    text = text[:-2] if text.endswith(".0") else text
+    if abs(value) < 1e6 or "e" in text:
+        return text
+    digits = text.lstrip("-").replace(".", "")
+    return f"{value:.{len(digits.rstrip('0')) - 1}e}"
 
 
 def to_int(value: Value) -> int:
@@ -143,13 +152,11 @@ def to_int(value: Value) -> int:
             raise ExpressionError("integer out of range")
         result = int(value)
     elif kind is str:
-        if not re.fullmatch(r"[+-]?\d+", value):
+        if not re.fullmatch(r"[+-]?[0-9]+", value):
             raise ExpressionError(f"cannot convert {value!r} to int")
         result = int(value)
     elif kind is Timestamp:
         result = value.nanos // NANOS
-    elif kind is Duration:
-        result = int(value.nanos / NANOS) if abs(value.nanos) < 1 << 52 else value.nanos // NANOS
     else:
         raise no_overload("int", value)
     if not INT_MIN <= result <= INT_MAX:
@@ -164,11 +171,11 @@ def to_uint(value: Value) -> UInt:
     if kind is int:
         result = value
     elif kind is float:
-        if not (math.isfinite(value) and -1 < value < float(1 << 64)):
+        if not (math.isfinite(value) and 0 <= value < float(1 << 64)):
             raise ExpressionError("unsigned integer out of range")
         result = int(value)
     elif kind is str:
-        if not re.fullmatch(r"\+?\d+", value):
+        if not re.fullmatch(r"\+?[0-9]+", value):
             raise ExpressionError(f"cannot convert {value!r} to uint")
         result = int(value)
     else:
@@ -182,10 +189,9 @@ def to_double(value: Value) -> float:
     if type(value) in (int, UInt, float):
         return float(value)
     if type(value) is str:
-        try:
-            return float(value)
-        except ValueError:
-            raise ExpressionError(f"cannot convert {value!r} to double") from None
+        if not _DOUBLE.fullmatch(value):
+            raise ExpressionError(f"cannot convert {value!r} to double")
+        return float(value)
     raise no_overload("double", value)
 
 
@@ -250,8 +256,6 @@ def to_duration(value: Value) -> Duration:
         return value
     if type(value) is str:
         return Duration(parse_duration(value))
-    if type(value) is int:
-        return in_span(value * NANOS)
     raise no_overload("duration", value)
 
 
@@ -264,7 +268,7 @@ def to_type(value: Value) -> TypeValue:
 
 def fixed_zone(text: str) -> timezone | None:
     """The zone of a fixed offset such as `+05:30`, or None where the text names a zone."""
-    match = re.fullmatch(r"([+-]?)(\d\d):(\d\d)", text)
+    match = re.fullmatch(r"([+-]?)([01]\d|2[0-3]):([0-5]\d)", text, re.ASCII)
     if match is None:
         return None
     offset = timedelta(hours=int(match.group(2)), minutes=int(match.group(3)))

@@ -118,18 +118,22 @@ def _part(function: str, arguments: list[Node]) -> Node:
     if moment.slope < 0:
         raise Refused(f"{function} of a moment that runs backwards (something minus `now`) is not supported")
     operation, inner, inner_moving = FUNCTIONS[function], moment.plain, moment.flipping()
-    zone_plain = zone.plain if zone is not None else None
+    zone_plain, zone_moving = (zone.plain, zone.flipping()) if zone is not None else (None, None)
 
     def plain(env: Environment) -> Value:
         return operation(inner(env), zone_plain(env)) if zone_plain else operation(inner(env))
 
     def moving(env: Environment) -> tuple[Value, int]:
         value, flip = inner_moving(env)
-        name = zone_plain(env) if zone_plain else ""
-        if type(value) is Timestamp:
-            wait = changes_within(function, value, name)
-        else:
-            wait = 1_000_000 if function == "getMilliseconds" else 1_000_000_000 - _nanos(value) % 1_000_000_000
-        return operation(value, name) if name else operation(value), min(flip, env.at + max(1, -(-wait // 1000)))
+        names: tuple[Value, ...] = ()
+        if zone_moving is not None:
+            name, zone_flip = zone_moving(env)
+            names, flip = (name,), min(flip, zone_flip)
+        try:
+            result, wait = operation(value, *names), changes_within(function, value, *names)
+        except ExpressionError as error:
+            # No such part, zone or year: the last may come, so ask again at once.
+            raise ExpressionError(str(error), min(flip, env.at + 1)) from None
+        return result, min(flip, env.at + max(1, -(-wait // 1000)))
 
     return Node(plain, moving)

@@ -15,6 +15,8 @@ from .conversion import CONVERSIONS, in_calendar, in_span
 from .failure import ExpressionError, no_overload
 from .value import INT_MAX, INT_MIN, UINT_MAX, Duration, Timestamp, UInt, Value, equal, map_key, order
 
+_KEYS: Final = frozenset({int, UInt, float, bool, str})
+
 
 def _int(value: int) -> int:
     if not INT_MIN <= value <= INT_MAX:
@@ -132,7 +134,7 @@ def _comparison(name: str, accepted: frozenset[int]) -> Callable[[Value, Value],
 def member(item: Value, container: Value) -> bool:
     if type(container) is list:
         return any(equal(item, other) for other in container)
-    if type(container) is dict:
+    if type(container) is dict and type(item) in _KEYS:
         return _find(container, item) is not None
     raise no_overload("@in", item, container)
 

@@ -131,7 +131,7 @@ def equal(left: Value, right: Value) -> bool:
     """CEL equality: across numeric types by value, otherwise different types are unequal."""
     left_type, right_type = type(left), type(right)
     if left_type in NUMBERS and right_type in NUMBERS:
-        return bool(left == right)
+        return order(left, right) == 0
     if left_type is not right_type:
         return False
     if left_type is list:
@@ -147,6 +147,9 @@ def order(left: Value, right: Value) -> int | None:
     if left_type in NUMBERS and right_type in NUMBERS:
         if (left_type is float and math.isnan(left)) or (right_type is float and math.isnan(right)):
             return 2
+        if left_type is not right_type and float in (left_type, right_type):
+            # As CEL does: a whole number meets a double as a double, even where that rounds.
+            left, right = float(left), float(right)
         return (left > right) - (left < right)
     if left_type is not right_type:
         return None

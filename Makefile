@@ -1,0 +1,55 @@
+# The one door. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+WORKERS ?= 2
+
+.PHONY: help setup demo test test-fast check hub protos bench bench-quick lock clean
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
+
+$(STAMP): requirements/dev.txt sdk/pyproject.toml hub/pyproject.toml
+	@echo "setting up $(VENV) (once; about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e sdk -e hub
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make the environment
+
+demo: $(STAMP) ## scenario S1 between real processes, twice: without and with Segue
+	@$(BIN)/python -m examples.demo $(DEMO_ARGS)
+
+test: $(STAMP) ## all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+check: $(STAMP) ## ruff, mypy, import-linter, buf, generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/buf lint protos
+	@$(BIN)/python protos/generate.py --check
+
+hub: $(STAMP) ## a hub to try things with: temporary store, loopback, the example plan
+	@$(BIN)/segue-hub dev --plan examples/plan
+
+protos: $(STAMP) ## generate segue.v1 again
+	@$(BIN)/python protos/generate.py
+
+bench: $(STAMP) ## the first figures: P1, P3, P5 side by side with peers
+	@$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP) ## the same, smaller
+	@$(BIN)/python -m benchmarks --quick
+
+lock: $(STAMP) ## pin requirements/*.in again
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
+	@for name in dev bench; do .venv-lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
+	@rm -rf .venv-lock
+
+clean: ## remove what was made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

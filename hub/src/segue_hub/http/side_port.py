@@ -1,0 +1,124 @@
+"""The side port: /metrics for Prometheus, /healthz, POST /v1/events for CloudEvents.
+
+Owns HTTP and the names of the metrics. Listens beside gRPC on the same address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from segue.errors import FactError
+
+from ..services.admission import rejected
+from ..services.failure import Refusal
+from ..services.ingest import Ingest
+from ..services.overview import Overview
+from ..services.plans import Plans
+from ..services.touchpoints import ADMIN, Touchpoints
+from .cloud_events import fact_of
+
+
+class _Figures:
+    """What Prometheus reads, taken from the overview when asked."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+
+    def collect(self) -> Iterator[Metric]:
+        plain = self._overview.plain()
+        facts = CounterMetricFamily("segue_facts", "Facts by what became of them.", labels=["result"])
+        for result, count in plain["facts_since_start"].items():
+            facts.add_metric([result.lower()], count)
+        yield facts
+        folds = CounterMetricFamily("segue_folds", "Folds by kind: step, late, refold, load.", labels=["kind"])
+        for kind, count in plain["folds"].items():
+            folds.add_metric([kind], count)
+        yield folds
+        stored = GaugeMetricFamily("segue_store", "What the store holds, by sort.", labels=["sort"])
+        for sort, count in plain["store"].items():
+            stored.add_metric([sort], count)
+        yield stored
+        yield GaugeMetricFamily("segue_position", "Last position of the change log.", plain["position"])
+        yield GaugeMetricFamily("segue_folded", "Position up to which contexts are folded.", plain["folded"])
+        yield GaugeMetricFamily("segue_instances", "Connected SDK instances.", len(plain["instances"]))
+        yield GaugeMetricFamily("segue_subscriptions", "Subscriptions of all streams.", plain["subscriptions"])
+        yield GaugeMetricFamily("segue_timers_pending", "Wake-ups armed.", plain["timers"]["pending"])
+        yield CounterMetricFamily("segue_timers_fired", "Wake-ups fired.", plain["timers"]["fired"])
+        unknown = CounterMetricFamily("segue_unknown_events", "Events the vocabulary does not know.", labels=["type"])
+        for entry in plain["unknown_events"]:
+            unknown.add_metric([entry["type"]], entry["count"])
+        yield unknown
+        yield GaugeMetricFamily("segue_serving", "1 while the store takes facts.", int(plain["serving"]))
+
+
+class SidePort:
+    """HTTP beside gRPC."""
+
+    def __init__(self, ingest: Ingest, plans: Plans, touchpoints: Touchpoints, overview: Overview) -> None:
+        self._ingest = ingest
+        self._plans = plans
+        self._touchpoints = touchpoints
+        self._overview = overview
+        self._registry = CollectorRegistry()
+        self._registry.register(_Figures(overview))
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port."""
+        app = web.Application(client_max_size=4 * 1024 * 1024)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_post("/v1/events", self._events)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stops listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), content_type="text/plain", charset="utf-8")
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        serving = self._ingest.accepting
+        return web.json_response({"serving": serving}, status=200 if serving else 503)
+
+    async def _events(self, request: web.Request) -> web.Response:
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        owner = self._touchpoints.owner(key)
+        if owner is None or owner == ADMIN:
+            return _error(401, "KEY_INVALID", "no valid touchpoint key: send Authorization: Bearer $SEGUE_KEY")
+        try:
+            body = orjson.loads(await request.read())
+        except orjson.JSONDecodeError as error:
+            return _error(400, "FACT_INVALID", f"body: no JSON: {error}")
+        events = body if isinstance(body, list) else [body]
+        facts = [self._read(event) for event in events]
+        try:
+            # The times are foreign: where an event is sent again without one, the first arrival counts.
+            results = await self._ingest.publish(facts, self._plans.current.grant(owner), self._overview.now())
+        except Refusal as error:
+            return _error(429 if error.code == "OVERLOADED" else 503, error.code, str(error))
+        answer = [{"status": r.status, "code": r.code, "reason": r.reason} for r in results]
+        status = 200 if all(r.status != "REJECTED" for r in results) else 422
+        return web.json_response({"results": answer}, status=status)
+
+    def _read(self, event: Any) -> Any:
+        try:
+            return fact_of(event, self._overview.now())
+        except FactError as error:
+            return rejected(error.code, str(error))
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+

@@ -1,0 +1,78 @@
+"""ContextService: cold reads, through the one projection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from segue.domain.grant import SERVICE, Grant
+from segue.domain.identifier import Identifier
+from segue.domain.projection import project, view_of
+from segue.v1 import context_pb2 as pb
+from segue.v1 import context_pb2_grpc as rpc
+from segue.wire import identifier_from_wire, sections_to_wire
+
+from ..services.contexts import Contexts, dumps
+from ..services.failure import Refusal, not_found
+from ..services.head import Head
+from ..services.plans import Plans
+from .gate import Gate
+from .status import refuse
+
+
+def opaque(name: Identifier) -> str:
+    """A customer's name that tells nothing of its identifiers."""
+    return hashlib.sha256(f"{name.kind}\0{name.value}".encode()).hexdigest()[:16]
+
+
+class Projections:
+    """Contexts as messages: what a touchpoint may see of a customer now."""
+
+    def __init__(self, contexts: Contexts, plans: Plans, clock: Callable[[], int]) -> None:
+        self._contexts = contexts
+        self._plans = plans
+        self._clock = clock
+
+    def message(self, customer: int, head: Head, grant: Grant, purpose: str) -> tuple[pb.Context, int]:
+        """The message, and when a shipped outcome ends (microseconds)."""
+        plan = self._plans.current
+        sections, renew_at = project(head.content, plan, grant, purpose, self._clock(), dumps)
+        context = pb.Context(
+            customer=opaque(self._contexts.identifiers(customer)[0]),
+            version=self._contexts.version(head),
+            view=view_of(plan, grant, purpose),
+            plan=plan.digest,
+            sections=sections_to_wire(sections),
+        )
+        return context, renew_at
+
+
+class ContextService(rpc.ContextServiceServicer):
+    """Serves GetContext."""
+
+    def __init__(
+        self, contexts: Contexts, projections: Projections, plans: Plans, gate: Gate, clock: Callable[[], int]
+    ) -> None:
+        self._contexts = contexts
+        self._projections = projections
+        self._plans = plans
+        self._gate = gate
+        self._clock = clock
+
+    async def GetContext(  # noqa: N802  # the protocol's own name
+        self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetContextResponse:
+        """See the proto."""
+        grant = self._plans.current.grant(self._gate.caller(context))
+        identifier = identifier_from_wire(request.identifier)
+        try:
+            known = self._contexts.find(identifier)
+            if known is None:
+                raise not_found(f"nobody is known by {identifier}")
+        except Refusal as error:
+            await refuse(context, error)
+        head = self._contexts.read(known.customer)
+        message, _ = self._projections.message(known.customer, head, grant, request.purpose or SERVICE)
+        return pb.GetContextResponse(context=message, server_time=self._clock())

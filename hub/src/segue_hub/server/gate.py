@@ -1,0 +1,81 @@
+"""The gate: who calls, before a request is read.
+
+Owns authentication by touchpoint key (`authorization: Bearer ...`) and which services need the admin's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+from grpc.aio import ServerInterceptor
+
+from ..services.failure import Refusal
+from ..services.touchpoints import ADMIN, Touchpoints
+from .status import refuse
+
+_OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+_ADMIN: Final = ("/segue.v1.AdminService/", "/segue.v1.PlanService/")
+_STREAMING: Final = ("/segue.v1.AdminService/TailFacts", "/segue.v1.AdminService/ListMembers")
+
+
+def bearer(metadata: Any) -> str:
+    """The key in a call's metadata; empty where there is none."""
+    for name, value in metadata or ():
+        if name == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
+            return value.removeprefix("Bearer ")
+    return ""
+
+
+class Gate(ServerInterceptor):  # type: ignore[misc]  # grpc's stubs leave this class untyped
+    """Lets nobody in without a valid key.
+
+    Args:
+        touchpoints: who a key belongs to.
+    """
+
+    def __init__(self, touchpoints: Touchpoints) -> None:
+        self._touchpoints = touchpoints
+
+    def caller(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+        """The touchpoint behind a call that passed the gate."""
+        return self._touchpoints.owner(bearer(context.invocation_metadata())) or ""
+
+    def still_valid(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:
+        """Whether a stream's key has not been revoked meanwhile."""
+        return bool(self.caller(context))
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Refuses calls without a key, with an unknown one, or without the admin's where it is needed."""
+        method = handler_call_details.method
+        if method.startswith(_OPEN):
+            return await continuation(handler_call_details)
+        key = bearer(handler_call_details.invocation_metadata)
+        owner = self._touchpoints.owner(key) if key else None
+        if owner is None:
+            return _refusing(method, _no_key(key))
+        if method.startswith(_ADMIN) and owner != ADMIN:
+            return _refusing(method, Refusal("NOT_GRANTED", f"{method} needs the admin's key (SEGUE_ADMIN_KEY)"))
+        return await continuation(handler_call_details)
+
+
+def _no_key(key: str) -> Refusal:
+    if not key:
+        return Refusal("KEY_MISSING", "no key: set SEGUE_KEY to what `segue-hub touchpoint add NAME` printed")
+    return Refusal("KEY_INVALID", "this key is not valid (any more): ask for a new one, `segue-hub touchpoint add NAME`")
+
+
+def _refusing(method: str, error: Refusal) -> Any:
+    async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        await refuse(context, error)
+
+    if method.endswith("/Sync"):
+        return grpc.stream_stream_rpc_method_handler(unary)
+    if method in _STREAMING:
+        return grpc.unary_stream_rpc_method_handler(unary)
+    return grpc.unary_unary_rpc_method_handler(unary)

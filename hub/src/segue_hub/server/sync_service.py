@@ -1,0 +1,313 @@
+"""SyncService: one stream per SDK process.
+
+Owns the order in which a stream is told things: welcome, plan, then contexts as they become dirty, bookmarks in
+between, goodbye at the end. One write is in flight at a time; what changes meanwhile conflates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import grpc
+from segue.domain.expression import NEVER
+from segue.domain.grant import SERVICE
+from segue.domain.plan import canonical
+from segue.domain.projection import view_of
+from segue.v1 import sync_pb2 as pb
+from segue.v1 import sync_pb2_grpc as rpc
+from segue.wire import identifier_from_wire, identifier_to_wire
+
+from ..services.audiences import Audiences, Change
+from ..services.contexts import Contexts
+from ..services.failure import Refusal
+from ..services.fan_out import FanOut, Stream, Subscription
+from ..services.plans import Plans
+from ..services.timers import Timers
+from ..storage.ports import Store
+from .context_service import Projections, opaque
+from .gate import Gate
+
+BOOKMARK: Final = 10.0
+SESSION: Final = 30 * 60.0
+SUBSCRIPTIONS: Final = 50_000
+"""Of one stream at most."""
+
+
+class SyncService(rpc.SyncServiceServicer):
+    """Serves Sync."""
+
+    def __init__(
+        self, fan_out: FanOut, contexts: Contexts, projections: Projections, plans: Plans, audiences: Audiences,
+        timers: Timers, store: Store, gate: Gate, clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self.fan_out = fan_out
+        self.contexts = contexts
+        self.projections = projections
+        self.plans = plans
+        self.audiences = audiences
+        self.timers = timers
+        self.store = store
+        self.gate = gate
+        self.clock = clock
+
+    async def Sync(  # noqa: N802  # the protocol's own name
+        self, request_iterator: AsyncIterator[pb.SyncRequest], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """See the proto."""
+        await _Session(self, self.gate.caller(context), context).run(request_iterator)
+
+
+class _Session:
+    """One stream's two halves: a reader task, and the writing loop."""
+
+    def __init__(self, service: SyncService, touchpoint: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._service = service
+        self._context = context
+        self._stream: Stream = service.fan_out.open(touchpoint)
+        self._stream.since = service.clock()
+        self._seq = 0
+        self._out: list[pb.SyncResponse] = []
+        self._watches: dict[int, tuple[str, Callable[[list[Change]], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
+        reader = asyncio.create_task(self._read(requests), name="sync-reader")
+        reader.add_done_callback(lambda _: self._stream.wake.set())
+        try:
+            await self._write_all(reader)
+        finally:
+            reader.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(reader, *self._tasks, return_exceptions=True)
+            for name, tell in self._watches.values():
+                self._service.audiences.unwatch(name, tell)
+            for subscription in self._stream.subscriptions.values():
+                self._service.timers.disarm(("renew", id(subscription)))
+            self._service.fan_out.close(self._stream)
+
+    async def _write_all(self, reader: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        stream = self._stream
+        bookmark_due = loop.time() + BOOKMARK
+        # Sessions end at 30 min +-10 %, so that clients that came together do not come back together.
+        ends_at = loop.time() + SESSION * random.uniform(0.9, 1.1)  # noqa: S311  # spreads load, no secret
+        while not reader.done():
+            now = loop.time()
+            if stream.closing or now >= ends_at or not self._service.gate.still_valid(self._context):
+                reason = stream.closing or ("session ends" if now >= ends_at else "the key was revoked")
+                wait = random.randint(100, 1500)  # noqa: S311  # spreads load, no secret
+                await self._send(pb.SyncResponse(goodbye=pb.Goodbye(reason=reason, reconnect_after_ms=wait)))
+                return
+            stream.wake.clear()
+            await self._flush()
+            if now >= bookmark_due:
+                bookmark_due = now + BOOKMARK
+                await self._send(pb.SyncResponse(bookmark=self._bookmark()))
+            if not stream.dirty and not self._out and not stream.plan_due:
+                try:
+                    await asyncio.wait_for(stream.wake.wait(), max(0.0, min(bookmark_due, ends_at) - loop.time()))
+                except TimeoutError:
+                    continue
+
+    async def _flush(self) -> None:
+        stream = self._stream
+        while self._out:
+            await self._send(self._out.pop(0))
+        if stream.plan_due:
+            stream.plan_due = False
+            plan = self._service.plans.current
+            if plan.digest != stream.plan:
+                update = pb.PlanUpdate(digest=plan.digest, document=canonical(plan.document))
+                await self._send(pb.SyncResponse(plan=update))
+        while stream.dirty and not stream.plan_due and not self._out:
+            subscription = next(iter(stream.dirty))
+            del stream.dirty[subscription]
+            frame = self._frame(subscription)
+            if frame is not None:
+                await self._send(pb.SyncResponse(context=frame))
+
+    async def _send(self, response: pb.SyncResponse) -> None:
+        self._seq += 1
+        response.seq = self._seq
+        await self._context.write(response)
+
+    def _frame(self, subscription: Subscription) -> pb.ContextUpdate | None:
+        """What a subscription resolves to now; None where the client knows already."""
+        service = self._service
+        grant = service.plans.current.grant(self._stream.touchpoint)
+        view = view_of(service.plans.current, grant, subscription.purpose)
+        if not subscription.customer:
+            if subscription.answered and not subscription.holds:
+                return None
+            subscription.answered, subscription.holds, subscription.version = True, "", 0
+            return pb.ContextUpdate(subscription=subscription.number, gone="NOT_FOUND")
+        head = service.contexts.read(subscription.customer)
+        version = service.contexts.version(head)
+        included, unknown = self._pending(subscription)
+        held = (subscription.version, subscription.view, subscription.holds)
+        customer = opaque(service.contexts.identifiers(subscription.customer)[0])
+        if held == (version, view, customer):
+            if subscription.answered and not included:
+                return None
+            subscription.answered = True
+            return pb.ContextUpdate(
+                subscription=subscription.number, unchanged=True, included=included, unknown=unknown
+            )
+        context, renew_at = service.projections.message(subscription.customer, head, grant, subscription.purpose)
+        subscription.version, subscription.view, subscription.holds = version, view, customer
+        subscription.answered = True
+        if renew_at < NEVER:
+            service.timers.arm(("renew", id(subscription)), renew_at, lambda _: self._renew(subscription))
+        return pb.ContextUpdate(
+            subscription=subscription.number, context=context, included=included, unknown=unknown
+        )
+
+    def _renew(self, subscription: Subscription) -> None:
+        subscription.version = 0
+        self._stream.mark(subscription)
+
+    def _pending(self, subscription: Subscription) -> tuple[list[bytes], list[bytes]]:
+        """Own facts that the context includes, and those that the hub has not heard of."""
+        if not subscription.pending:
+            return [], []
+        positions = self._service.store.find(list(subscription.pending))
+        folded = self._service.contexts.position
+        included = [id_ for id_, position in positions.items() if position <= folded]
+        unknown = [id_ for id_ in subscription.pending if id_ not in positions]
+        subscription.pending.difference_update(included)
+        return included, unknown
+
+    def _bookmark(self) -> pb.Bookmark:
+        """What the store says that the client should hold, not what was last sent."""
+        service, stream = self._service, self._stream
+        plan = service.plans.current
+        digest = hashlib.sha256()
+        for number in sorted(stream.subscriptions):
+            subscription = stream.subscriptions[number]
+            known = service.contexts.find(subscription.identifier)
+            version, view = 0, ""
+            if known is not None:
+                version = service.contexts.version(service.contexts.read(known.customer))
+                view = view_of(plan, plan.grant(stream.touchpoint), subscription.purpose)
+                if (version, view) != (subscription.version, subscription.view):
+                    stream.mark(subscription)
+            digest.update(f"{number}:{version}:{view};".encode())
+        return pb.Bookmark(
+            server_time=service.clock(), subscriptions=len(stream.subscriptions), digest=digest.hexdigest()[:16]
+        )
+
+    async def _read(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
+        async for request in requests:
+            kind = request.WhichOneof("body")
+            if kind is not None:
+                getattr(self, f"_on_{kind}")(getattr(request, kind))
+
+    def _queue(self, response: pb.SyncResponse) -> None:
+        self._out.append(response)
+        self._stream.wake.set()
+
+    def _on_hello(self, hello: pb.Hello) -> None:
+        stream, service = self._stream, self._service
+        stream.instance, stream.sdk, stream.plan = hello.instance, hello.sdk, hello.plan
+        welcome = pb.Welcome(
+            incarnation=service.store.incarnation, server_time=service.clock(), touchpoint=stream.touchpoint
+        )
+        self._queue(pb.SyncResponse(welcome=welcome))
+        stream.plan_due = True
+
+    def _on_subscribe(self, asked: pb.Subscribe) -> None:
+        stream = self._stream
+        if len(stream.subscriptions) >= SUBSCRIPTIONS:
+            self._error(asked.subscription, "OVERLOADED", f"a stream holds at most {SUBSCRIPTIONS} subscriptions")
+            return
+        subscription = Subscription(
+            asked.subscription, self._service.plans.current.kinds.normal(identifier_from_wire(asked.identifier)),
+            asked.purpose or SERVICE, stream, version=asked.version, view=asked.view, holds=asked.customer,
+            pending=set(asked.pending),
+        )  # fmt: skip
+        self._service.fan_out.subscribe(subscription)
+
+    def _on_unsubscribe(self, asked: pb.Unsubscribe) -> None:
+        subscription = self._stream.subscriptions.get(asked.subscription)
+        if subscription is not None:
+            self._service.timers.disarm(("renew", id(subscription)))
+        self._service.fan_out.unsubscribe(self._stream, asked.subscription)
+
+    def _on_pending(self, asked: pb.Pending) -> None:
+        subscription = self._stream.subscriptions.get(asked.subscription)
+        if subscription is not None:
+            subscription.pending.update(asked.facts)
+            self._stream.mark(subscription)
+
+    def _on_plan_report(self, report: pb.PlanReport) -> None:
+        self._stream.refused = report.refused
+        if not report.refused:
+            self._stream.plan = report.plan
+
+    def _on_status(self, status: pb.ClientStatus) -> None:
+        self._stream.status = {
+            "decisions": status.decisions, "offered": status.offered, "delivered": status.delivered,
+            "waiting": status.waiting, "losses": dict(status.losses),
+        }  # fmt: skip
+
+    def _on_watch_audience(self, asked: pb.WatchAudience) -> None:
+        task = asyncio.create_task(self._watch(asked), name="watch-audience")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, asked: pb.WatchAudience) -> None:
+        service, purpose = self._service, asked.purpose or SERVICE
+        if not service.plans.current.grant(self._stream.touchpoint).may_read("audiences", purpose):
+            self._error(asked.subscription, "NOT_GRANTED", "this touchpoint may not read audiences for this purpose")
+            return
+        opened = False
+
+        def tell(changes: list[Change]) -> None:
+            if opened:  # before, the snapshot that is being taken will show it
+                self._announce(asked, purpose, changes)
+
+        try:
+            members = await service.audiences.watch(asked.audience, tell)
+        except Refusal as error:
+            self._error(asked.subscription, error.code, str(error))
+            return
+        self._watches[asked.subscription] = (asked.audience, tell)
+        snapshot = [self._member(Change(asked.audience, customer, False, at), purpose) for customer, at in members]
+        for start in range(0, max(1, len(snapshot)), 500):
+            part = snapshot[start : start + 500]
+            self._queue(
+                pb.SyncResponse(
+                    audience=pb.AudienceChange(
+                        subscription=asked.subscription, audience=asked.audience, reset=start == 0, members=part,
+                        snapshot_ends=start + 500 >= len(snapshot),
+                    )  # fmt: skip
+                )
+            )
+        opened = True
+
+    def _announce(self, asked: pb.WatchAudience, purpose: str, changes: list[Change]) -> None:
+        members = [self._member(change, purpose) for change in changes]
+        change = pb.AudienceChange(subscription=asked.subscription, audience=asked.audience, members=members)
+        self._queue(pb.SyncResponse(audience=change))
+
+    def _member(self, change: Change, purpose: str) -> pb.AudienceMember:
+        service = self._service
+        names = service.contexts.identifiers(change.customer)
+        grant = service.plans.current.grant(self._stream.touchpoint)
+        visible = names if grant.may_read("identity", purpose) else []
+        return pb.AudienceMember(
+            customer=opaque(names[0]) if names else f"#{change.customer}",
+            identifiers=[identifier_to_wire(name) for name in visible],
+            left=change.left,
+            at=change.at,
+        )
+
+    def _error(self, subscription: int, code: str, message: str) -> None:
+        self._queue(pb.SyncResponse(error=pb.SyncError(subscription=subscription, code=code, message=message)))
+
+

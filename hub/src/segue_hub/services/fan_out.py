@@ -1,0 +1,170 @@
+"""Fan-out: which stream has to hear of which customer.
+
+Owns subscriptions by identifier, their resolution to customers, and each stream's dirty set: what changed since it
+was last told, conflated, never queued. Memory is bounded by subscriptions, not by traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from segue.domain.identifier import Identifier
+
+from .contexts import Contexts
+from .ingest import Entry
+from .resolution import Resolved
+
+
+_Name = TypeVar("_Name", int, Identifier)
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One identifier that one stream wants to know of.
+
+    Attributes:
+        customer: what it resolves to; 0 while nobody is known by it.
+        version, view: what the client holds.
+        pending: ids of the client's own facts that it shows but does not know to be included.
+        failed: why it cannot be served, if so.
+    """
+
+    number: int
+    identifier: Identifier
+    purpose: str
+    stream: Stream
+    customer: int = 0
+    version: int = 0
+    view: str = ""
+    holds: str = ""
+    pending: set[bytes] = field(default_factory=set)
+    answered: bool = False
+
+
+class Stream:
+    """One SDK process as the hub sees it.
+
+    Attributes:
+        dirty: subscriptions to answer, in the order they became so.
+        wake: set when there is something to send.
+    """
+
+    def __init__(self, touchpoint: str) -> None:
+        self.touchpoint = touchpoint
+        self.instance = ""
+        self.sdk = ""
+        self.plan = ""
+        self.refused = ""
+        self.since = 0
+        self.status: dict[str, object] = {}
+        self.subscriptions: dict[int, Subscription] = {}
+        self.dirty: dict[Subscription, None] = {}
+        self.wake = asyncio.Event()
+        self.plan_due = False
+        self.closing = ""
+        self.conflated = 0
+
+    def mark(self, subscription: Subscription) -> None:
+        """Something of it changed."""
+        if subscription in self.dirty:
+            self.conflated += 1
+        self.dirty[subscription] = None
+        self.wake.set()
+
+
+class FanOut:
+    """All streams and what they subscribe to.
+
+    Args:
+        contexts: resolves identifiers.
+    """
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self.streams: set[Stream] = set()
+        self._by_customer: dict[int, set[Subscription]] = {}
+        self._unknown: dict[Identifier, set[Subscription]] = {}
+
+    def open(self, touchpoint: str) -> Stream:
+        """A stream connected."""
+        stream = Stream(touchpoint)
+        self.streams.add(stream)
+        return stream
+
+    def close(self, stream: Stream) -> None:
+        """A stream ended."""
+        self.streams.discard(stream)
+        for number in list(stream.subscriptions):
+            self.unsubscribe(stream, number)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Resolves a subscription and has it answered."""
+        stream = subscription.stream
+        self.unsubscribe(stream, subscription.number)
+        stream.subscriptions[subscription.number] = subscription
+        known = self._contexts.find(subscription.identifier)
+        self._place(subscription, known.customer if known is not None else 0)
+        stream.mark(subscription)
+
+    def unsubscribe(self, stream: Stream, number: int) -> None:
+        """Forgets a subscription."""
+        subscription = stream.subscriptions.pop(number, None)
+        if subscription is None:
+            return
+        stream.dirty.pop(subscription, None)
+        if subscription.customer:
+            _remove(self._by_customer, subscription.customer, subscription)
+        else:
+            _remove(self._unknown, subscription.identifier, subscription)
+
+    def _place(self, subscription: Subscription, customer: int) -> None:
+        subscription.customer = customer
+        if customer:
+            self._by_customer.setdefault(customer, set()).add(subscription)
+        else:
+            self._unknown.setdefault(subscription.identifier, set()).add(subscription)
+
+    def resolved(self, resolved: Resolved) -> None:
+        """Identifiers appeared or customers moved: who subscribed hears of it in one frame."""
+        for identifier, customer in resolved.appeared.items():
+            for subscription in self._unknown.pop(identifier, ()):
+                self._place(subscription, customer)
+                subscription.stream.mark(subscription)
+        for before, after in resolved.moved.items():
+            for subscription in list(self._by_customer.get(before, ())):
+                if before != after:
+                    _remove(self._by_customer, before, subscription)
+                    self._place(subscription, after)
+                subscription.stream.mark(subscription)
+
+    def accepted(self, entries: Sequence[Entry]) -> None:
+        """Customers changed."""
+        if not self._by_customer:
+            return
+        for customer in {entry.customer for entry in entries}:
+            for subscription in self._by_customer.get(customer, ()):
+                subscription.stream.mark(subscription)
+
+    def everything(self, streams: Iterable[Stream] | None = None) -> None:
+        """A new plan: every subscription is answered again, after the plan."""
+        for stream in self.streams if streams is None else streams:
+            stream.plan_due = True
+            for subscription in stream.subscriptions.values():
+                stream.mark(subscription)
+            stream.wake.set()
+
+    @property
+    def subscriptions(self) -> int:
+        """How many there are."""
+        return sum(len(stream.subscriptions) for stream in self.streams)
+
+
+def _remove(table: dict[_Name, set[Subscription]], name: _Name, subscription: Subscription) -> None:
+    found = table.get(name)
+    if found is not None:
+        found.discard(subscription)
+        if not found:
+            del table[name]

@@ -1,0 +1,99 @@
+"""The plan in force, its history, and what instances run.
+
+Owns pushing and rolling back. The documents come checked from `checking`; a push of what is already in force changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from segue.domain.plan import EMPTY, Plan, canonical
+
+from ..storage.ports import Store, StoredPlan
+from .failure import not_found
+
+Files = Mapping[str, str]
+
+
+class Plans:
+    """The plans of a workspace.
+
+    Args:
+        store: where the history is.
+        clock: the hub's time in microseconds.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._history = store.plans()
+        self.current: Plan = Plan(json.loads(self._history[-1].document)) if self._history else EMPTY
+        self.position: int = self._history[-1].position if self._history else 0
+        self.listeners: list[Callable[[], None]] = []
+        self.write: Callable[..., Any] | None = None
+
+    @property
+    def history(self) -> list[StoredPlan]:
+        """All plans ever in force, oldest first."""
+        return list(self._history)
+
+    def find(self, digest: str) -> StoredPlan:
+        """The newest plan whose digest begins so; the current one for the empty text.
+
+        Raises:
+            Refusal: NOT_FOUND.
+        """
+        for stored in reversed(self._history):
+            if stored.digest.startswith(digest):
+                return stored
+        raise not_found(f"no plan has a digest that begins with {digest!r}" if digest else "no plan was pushed yet")
+
+    async def push(self, document: Mapping[str, Any], files: Files, author: str, note: str) -> tuple[StoredPlan, bool]:
+        """Makes a checked document the plan in force.
+
+        Returns:
+            The entry of the history, and whether anything changed.
+        """
+        plan = Plan(document)
+        if self._history and self._history[-1].digest == plan.digest:
+            return self._history[-1], False
+        return await self._enact(plan, json.dumps(dict(files), sort_keys=True).encode(), author, note), True
+
+    async def roll_back(self, digest: str, author: str) -> StoredPlan:
+        """Puts an earlier plan in force again; the one before the current where no digest is given.
+
+        Raises:
+            Refusal: NOT_FOUND.
+        """
+        earlier = [stored for stored in self._history if stored.digest != self.current.digest]
+        if not digest:
+            if not earlier:
+                raise not_found("there is no earlier plan")
+            target = earlier[-1]
+        else:
+            target = self.find(digest)
+        plan = Plan(json.loads(target.document))
+        return await self._enact(plan, target.files, author, f"rollback to {target.digest}")
+
+    async def _enact(self, plan: Plan, files: bytes, author: str, note: str) -> StoredPlan:
+        assert self.write is not None, "wired by the composition root"
+        made: list[StoredPlan] = []
+
+        def write(unit: Any, position: int) -> int:
+            stored = StoredPlan(
+                len(self._history) + 1, plan.digest, position + 1, self._clock(), author, note,
+                canonical(plan.document), files,
+            )  # fmt: skip
+            unit.append_change(position + 1, "plan", plan.digest)
+            unit.add_plan(stored)
+            made.append(stored)
+            return position + 1
+
+        await self.write(write)
+        self._history.append(made[0])
+        self.current, self.position = plan, made[0].position
+        for listener in self.listeners:
+            listener()
+        return made[0]

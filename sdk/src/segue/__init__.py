@@ -1,0 +1,47 @@
+"""Segue: local decisions on shared customer-journey context.
+
+    import segue
+
+    chat = segue.Touchpoint("chat")
+
+    @chat.decision("chat.route", default="bot")
+    def route(c: segue.Context) -> str: ...
+
+    with chat.session(account="A-1009") as customer:
+        print(customer.decide(route).explain())
+
+This is the whole public face; a test holds it still.
+"""
+
+from .aio import AsyncSession, AsyncTouchpoint
+from .domain.action import Action
+from .domain.brief import Brief
+from .domain.context import Context, Freshness
+from .domain.decision import Decision
+from .domain.guardrail import Verdict
+from .domain.identifier import Identifier
+from .errors import ConfigError, InputError, NameUnknown, NotCovered, NotGranted, SegueError
+from .session import Session
+from .touchpoint import Touchpoint
+from .version import VERSION as __version__
+
+__all__ = [
+    "Action",
+    "AsyncSession",
+    "AsyncTouchpoint",
+    "Brief",
+    "ConfigError",
+    "Context",
+    "Decision",
+    "Freshness",
+    "Identifier",
+    "InputError",
+    "NameUnknown",
+    "NotCovered",
+    "NotGranted",
+    "SegueError",
+    "Session",
+    "Touchpoint",
+    "Verdict",
+    "__version__",
+]

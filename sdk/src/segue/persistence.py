@@ -1,0 +1,116 @@
+"""What survives a restart without a hub: the last good plan, and contexts where the team asked for it.
+
+Owns two files in the state folder. The plan is a public text; contexts hold customers' data and are written only with
+`persist_contexts`. A file that cannot be read is as good as none.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from .clock import now
+from .domain.identifier import Identifier
+from .domain.plan import Plan, canonical
+from .domain.projection import Projected, receive
+from .domain.section import Section
+from .errors import PlanError
+from .replica import Held
+
+log = logging.getLogger("segue")
+
+
+class Persistence:
+    """The files of a touchpoint.
+
+    Args:
+        folder: where they are.
+        touchpoint: whose they are.
+        contexts: whether contexts are kept.
+    """
+
+    def __init__(self, folder: Path, touchpoint: str, *, contexts: bool) -> None:
+        self._plan_path = folder / f"{touchpoint}.plan.json"
+        self._contexts_path = folder / f"{touchpoint}.contexts"
+        self._wanted = contexts
+        self._connection: sqlite3.Connection | None = None
+        self._kept: dict[tuple[Identifier, str], int] = {}
+
+    def plan(self) -> Plan | None:
+        """The last good plan."""
+        try:
+            return Plan(json.loads(self._plan_path.read_bytes()))
+        except (OSError, ValueError, PlanError):
+            return None
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Keeps a plan, in one step."""
+        try:
+            self._plan_path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._plan_path.with_name(f"{self._plan_path.name}.{os.getpid()}")
+            fresh.write_bytes(canonical(plan.document))
+            fresh.replace(self._plan_path)
+        except OSError as error:
+            log.warning("segue: the plan cannot be kept on disk: %s", error)
+
+    def _open(self) -> sqlite3.Connection | None:
+        if not self._wanted:
+            return None
+        if self._connection is None:
+            try:
+                self._contexts_path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(
+                    self._contexts_path, timeout=0.05, isolation_level=None, check_same_thread=False
+                )
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS contexts (kind TEXT, value TEXT, purpose TEXT, heard INTEGER,"
+                    " sections BLOB, PRIMARY KEY (kind, value, purpose))"
+                )
+                self._connection = connection
+            except (OSError, sqlite3.Error) as error:
+                log.warning("segue: contexts cannot be kept on disk: %s", error)
+                self._wanted = False
+        return self._connection
+
+    def context(self, identifier: Identifier, purpose: str) -> tuple[Projected, int] | None:
+        """A kept context and when the hub was last heard (our clock, microseconds)."""
+        connection = self._open()
+        if connection is None:
+            return None
+        try:
+            row = connection.execute(
+                "SELECT sections, heard FROM contexts WHERE kind = ? AND value = ? AND purpose = ?",
+                (*identifier, purpose),
+            ).fetchone()
+            if row is None:
+                return None
+            return receive([Section(name, text.encode()) for name, text in json.loads(row[0])]), row[1]
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+            log.warning("segue: a kept context cannot be read: %s", error)
+            return None
+
+    def keep(self, held: Iterable[Held]) -> None:
+        """Keeps what changed since it was last kept."""
+        connection = self._open()
+        if connection is None:
+            return
+        changed = [h for h in held if self._kept.get((h.identifier, h.purpose)) != h.version]
+        try:
+            for one in changed:
+                text = json.dumps([[section.name, section.data.decode()] for section in one.sections])
+                row = (*one.identifier, one.purpose, one.heard_at or now(), text)
+                connection.execute("INSERT OR REPLACE INTO contexts VALUES (?, ?, ?, ?, ?)", row)
+                self._kept[one.identifier, one.purpose] = one.version
+        except sqlite3.Error as error:
+            log.warning("segue: contexts cannot be kept on disk: %s", error)
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

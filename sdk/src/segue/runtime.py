@@ -1,0 +1,383 @@
+"""The runtime: what an SDK process runs beside its host. Two threads, no more.
+
+Owns the worker (journals, publishes, keeps leases and plan on disk) and the stream thread (keeps the replica). The
+host's threads only append to queues and read snapshots; nothing here raises into them, waits for the network on
+their time, or survives a fork.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+
+from .clock import FactIds, now
+from .config import Config
+from .domain.fact import Fact
+from .domain.identifier import Identifier
+from .domain.plan import Plan
+from .outbox import MUST, Offered, Outbox, Row
+from .persistence import Persistence
+from .replica import Held
+from .sync import Machine, Outgoing
+from .transport import SyncCall, Transport, Verdict, describe
+from .version import VERSION
+from .wire import fact_to_bytes
+from .wire_sync import incoming_from_wire, outgoing_to_wire
+
+log = logging.getLogger("segue")
+
+BATCH_ROWS: Final = 500
+BATCH_BYTES: Final = 1024 * 1024
+DEAD_AFTER: Final = 35.0
+"""Seconds without a word from the hub after which a stream is given up: three missed bookmarks."""
+STATUS_EVERY: Final = 10.0
+HEALTHY: Final = 30.0
+
+
+class Runtime:
+    """One touchpoint's machinery in one process."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.pid = os.getpid()
+        self.machine = Machine(f"{config.touchpoint}-{self.pid}-{uuid.uuid4().hex[:6]}", VERSION)
+        self.ids = FactIds()
+        self.outbox = Outbox(config.state, config.touchpoint, config.outbox_rows, config.outbox_bytes)
+        self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
+        self.decisions = 0
+        self.last_error = ""
+        self.ready = threading.Event()
+        self._lock = threading.Lock()
+        self._seq = now()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._results: deque[tuple[list[Row], list[Verdict] | None, str, int]] = deque()
+        self._deferred: deque[Callable[[], tuple[Fact, int, threading.Event | None] | None]] = deque()
+        self._publishing = False
+        self._retry_at = 0.0
+        self._failures = 0
+        self._transport: Transport | None = None
+        self._call: SyncCall | None = None
+        self._sent = 0
+        self._heard = 0.0
+        self._needed = threading.Event()
+        self._threads: list[threading.Thread] = []
+        plan = self.persistence.plan()
+        if plan is not None:
+            self.machine.plan, self.machine.plan_known = plan, True
+
+    def start(self) -> None:
+        """Begins to work; connects only once something needs the hub."""
+        targets = [("segue-worker", self._work)] + ([("segue-stream", self._stream)] if self.config.hub else [])
+        for name, target in targets:
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force here."""
+        return self.machine.plan
+
+    def now(self) -> int:
+        """The hub's time as far as known, in microseconds."""
+        return now() + self.machine.offset
+
+    def next_seq(self) -> int:
+        """The next ordinal of this process (FA3)."""
+        self._seq += 1
+        return self._seq
+
+    # -- what hosts call: no I/O ---------------------------------------------------------------------------------------
+
+    def offer(self, fact: Fact, lane: int, held: Held | None, journalled: threading.Event | None = None) -> None:
+        """Takes a fact: journalled soon, published after, shown at once where the customer is held."""
+        self._deferred.append(lambda: (fact, lane, journalled))
+        if held is not None:
+            with self._lock:
+                self._send(self.machine.own(held, fact))
+        self._wake.set()
+
+    def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
+        """Takes a fact that is made on our own thread, off the host's time."""
+        self._deferred.append(lambda: (make(), lane, None))
+        self._wake.set()
+
+    def hold(self, identifier: Identifier, purpose: str) -> Held:
+        """Begins to hold a customer, or finds what is held."""
+        with self._lock:
+            held, messages = self.machine.subscribe(identifier, purpose)
+            held.users += 1
+            if messages:
+                self._send(messages)
+            if held.users == 1 and not held.answered.is_set():
+                restored = self.persistence.context(identifier, purpose)
+                if restored is not None:
+                    held.restore(restored[0], self.machine.plan, restored[1])
+        self._needed.set()
+        return held
+
+    def release(self, held: Held, keep_until: int) -> None:
+        """A session ends; its customer stays until the lease runs out."""
+        with self._lock:
+            held.users -= 1
+            held.keep_until = max(held.keep_until, keep_until)
+
+    def watch(self, audience: str, purpose: str, tell: Any) -> None:
+        """Begins to watch an audience."""
+        with self._lock:
+            _, messages = self.machine.watch(audience, purpose, tell)
+            self._send(messages)
+        self._needed.set()
+
+    def need(self) -> None:
+        """Connects, although nobody is held yet."""
+        self._needed.set()
+
+    # -- the worker ----------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        self.outbox.open()
+        next_status = time.monotonic() + 1.0
+        while True:
+            self._wake.wait(0.25 if self.outbox.waiting or self.outbox.unjournalled else 1.0)
+            self._wake.clear()
+            try:
+                self._journal()
+                self._settle()
+                if self.config.hub and self.outbox.waiting:
+                    self._publish()
+                if time.monotonic() >= next_status:
+                    next_status = time.monotonic() + STATUS_EVERY
+                    self._housekeep()
+            except Exception:  # the host must never notice: count, say so, go on
+                log.exception("segue: the worker failed and goes on")
+                self.last_error = "worker failed, see the log"
+            if self._closing.is_set() and not self._deferred:
+                self._journal()
+                return
+
+    def _journal(self) -> None:
+        while self._deferred:
+            made = self._deferred.popleft()()
+            if made is not None:
+                fact, lane, journalled = made
+                self.outbox.offer(Offered(fact.id, fact_to_bytes(fact), lane, journalled))
+        self.outbox.journal()
+
+    def _publish(self) -> None:
+        if self._publishing or time.monotonic() < self._retry_at:
+            return
+        rows = self.outbox.take(BATCH_ROWS, BATCH_BYTES)
+        if not rows:
+            return
+        self._publishing = True
+
+        def done(verdicts: list[Verdict] | None, error: str, backoff_ms: int) -> None:
+            self._results.append((rows, verdicts, error, backoff_ms))
+            self._wake.set()
+
+        self._connected().publish([row.body for row in rows], done)
+
+    def _settle(self) -> None:
+        while self._results:
+            rows, verdicts, error, backoff_ms = self._results.popleft()
+            self._publishing = False
+            if verdicts is None:
+                self._failures += 1
+                self._retry_at = time.monotonic() + jitter(self._failures)
+                self.last_error = error
+                continue
+            self._failures = 0
+            self._retry_at = time.monotonic() + backoff_ms / 1000
+            delivered = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict[0] != "REJECTED"]
+            refused = [(r, v[1], v[2]) for r, v in zip(rows, verdicts, strict=True) if v[0] == "REJECTED"]
+            self.outbox.settle(delivered, refused)
+            if refused:
+                for row, code, reason in refused:
+                    log.warning("segue: the hub refused a fact (%s): %s [id %s]", code, reason, row.id.hex())
+                with self._lock:
+                    self.machine.rejected([row.id for row, _, _ in refused])
+
+    def _housekeep(self) -> None:
+        self.outbox.forget()
+        at = now()
+        with self._lock:
+            for held in list(self.machine.replica.expired(at)):
+                self._send(self.machine.unsubscribe(held))
+            status = {
+                "decisions": self.decisions, "offered": self.outbox.offered, "delivered": self.outbox.delivered,
+                "waiting": self.outbox.waiting, "losses": self.outbox.losses,
+            }  # fmt: skip
+            self._send([Outgoing("status", status)])
+        self.persistence.keep([held for held in self.machine.replica.all() if held.version])
+        call = self._call
+        if call is not None and time.monotonic() - self._heard > DEAD_AFTER:
+            log.info("segue: the hub has been silent for %d s, connecting anew", DEAD_AFTER)
+            call.end()
+
+    def _connected(self) -> Transport:
+        with self._lock:
+            if self._transport is None:
+                self._transport = Transport(self.config)
+            return self._transport
+
+    # -- the stream ----------------------------------------------------------------------------------------------------
+
+    def _send(self, messages: list[Outgoing]) -> None:
+        """Queues messages on the open stream; called under the lock."""
+        if self._call is not None:
+            for message in messages:
+                self._sent += 1
+                self._call.send(outgoing_to_wire(message, self._sent))
+
+    def _stream(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            if not self._needed.wait(1.0):
+                continue
+            began = time.monotonic()
+            try:
+                answered = self._converse()
+            except Exception:  # the host must never notice: say so, connect anew
+                log.exception("segue: the stream failed and is opened anew")
+                answered = False
+            if self._closing.is_set():
+                return
+            if self.machine.goodbye_ms:
+                self._closing.wait(self.machine.goodbye_ms / 1000)
+                failures = 0
+                continue
+            if time.monotonic() - began > HEALTHY:
+                failures = 0
+            # A stream that had answered is tried again at once, the first time.
+            wait = 0.0 if answered and failures == 0 else jitter(failures)
+            failures += 1
+            self._closing.wait(wait)
+
+    def _converse(self) -> bool:
+        """Keeps one stream until it ends; returns whether the hub had answered."""
+        call = self._connected().open_sync()
+        answered = False
+        with self._lock:
+            self._call, self._sent, self._heard = call, 0, time.monotonic()
+            self._send(self.machine.connected())
+        try:
+            for response in call:
+                self._heard = time.monotonic()
+                answered = True
+                message = incoming_from_wire(response)
+                if message is None:
+                    continue
+                with self._lock:
+                    before = self.machine.plan
+                    self._send(self.machine.received(message, now()))
+                    plan, again = self.machine.plan, self.machine.reincarnated
+                    self.machine.reincarnated = False
+                self.last_error = ""
+                if plan is not before:
+                    self.persistence.keep_plan(plan)
+                if again:
+                    self.record_reoffer()
+                if message.kind in ("plan", "context", "bookmark", "welcome"):
+                    self.ready.set()
+                if message.kind == "goodbye":
+                    break
+        except grpc.RpcError as error:
+            self.last_error = describe(error)
+        finally:
+            with self._lock:
+                self._call = None
+                self.machine.disconnected()
+            call.end()
+        return answered
+
+    def record_reoffer(self) -> None:
+        """The hub's history was cut: the worker offers again what is still kept."""
+
+        def again() -> None:
+            count = self.outbox.offer_again()
+            log.warning("segue: the hub's history was cut, %d kept facts are offered again", count)
+
+        self._deferred.append(again)
+        self._wake.set()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float) -> bool:
+        """Waits until everything offered was acknowledged; returns whether it was."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if not (self._deferred or self.outbox.unjournalled or self.outbox.waiting or self._publishing):
+                return True
+            self._wake.set()
+            self._closing.wait(0.002)
+        return False
+
+    def close(self) -> None:
+        """Journals what was offered and stops; nothing is drained to the network."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._needed.set()
+        self._wake.set()
+        with self._lock:
+            call, transport = self._call, self._transport
+        if call is not None:
+            call.end()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(5.0)
+        if transport is not None:
+            transport.close()
+        self.persistence.keep([held for held in self.machine.replica.all() if held.version])
+        self.outbox.close()
+        self.persistence.close()
+
+    def status(self) -> dict[str, Any]:
+        """How this process is, as plain data."""
+        machine = self.machine
+        return {
+            "touchpoint": self.config.touchpoint,
+            "instance": machine.instance,
+            "hub": self.config.hub,
+            "connection": machine.state,
+            "last_error": self.last_error,
+            "plan": machine.plan.digest if machine.plan_known else "",
+            "plan_refused": dict(zip(("digest", "reason"), machine.refused, strict=True)) if machine.refused[0] else {},
+            "held": len(machine.replica),
+            "decisions": self.decisions,
+            "offered": self.outbox.offered + len(self._deferred),
+            "delivered": self.outbox.delivered,
+            "waiting": self.outbox.waiting + self.outbox.unjournalled + len(self._deferred),
+            "losses": dict(self.outbox.losses),
+            "outbox": str(self.outbox.path or ""),
+            "trouble": self.outbox.trouble,
+            "errors": list(machine.errors),
+        }
+
+
+def jitter(failures: int) -> float:
+    """Full jitter: up to min(30 s, 0.25 * 2^n)."""
+    return random.uniform(0.0, min(30.0, 0.25 * 2 ** min(failures, 10)))  # noqa: S311  # spreads load, no secret
+
+
+def json_text(value: Any) -> Any:
+    """A value as JSON can carry it; what it cannot is told as text."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return repr(value)
+    return value
+
+

@@ -1,0 +1,231 @@
+"""The client's side of Sync as a state machine: no I/O, no clock, no threads.
+
+Owns what is subscribed, what is held, what is pending, and what to send next. Fed with what was received; says what
+to send. Knows no protobuf: `wire` translates its messages.
+
+    state         event                     sends                                   becomes
+    DOWN          connected                 Hello, Subscribe for every subscription  OPEN
+    OPEN          Welcome                   -                                        READY
+    READY         subscribe                 Subscribe                                READY
+    READY         Context/unchanged/gone    -                                        READY (held, overlay drops by id)
+    READY         Plan                      PlanReport                               READY (plan kept, or refused)
+    any           disconnected              -                                        DOWN (what is held stays)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .domain.expression import NEVER
+from .domain.fact import Fact
+from .domain.identifier import Identifier
+from .domain.plan import EMPTY, Plan
+from .domain.projection import Projected, receive
+from .domain.section import Section
+from .errors import PlanError
+from .replica import Held, Replica
+
+DOWN: Final = "DOWN"
+OPEN: Final = "OPEN"
+READY: Final = "READY"
+PENDING_SHOWN: Final = 256
+"""Own facts shown over one context at most; older ones wait unseen for the hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send: `hello`, `subscribe`, `unsubscribe`, `pending`, `plan_report`, `status`, `watch_audience`."""
+
+    kind: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message received: `welcome`, `plan`, `context`, `bookmark`, `goodbye`, `audience`, `error`."""
+
+    kind: str
+    fields: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Watch:
+    """An audience that is watched; `tell` hears of joiners and leavers."""
+
+    number: int
+    audience: str
+    purpose: str
+    tell: Callable[[list[tuple[str, list[Identifier], bool]], bool], None]
+
+
+@dataclass(slots=True)
+class Machine:
+    """The session machine of one SDK process.
+
+    Attributes:
+        instance: names the process.
+        replica: what is held.
+        plan: the last good plan.
+        refused: digest of a plan that cannot be run here, with the reason.
+        offset: hub's clock minus ours, microseconds.
+        incarnation: of the hub's store, as last heard.
+        reincarnated: whether the hub's history was cut since it was last heard.
+    """
+
+    instance: str
+    sdk: str
+    replica: Replica = field(default_factory=Replica)
+    plan: Plan = EMPTY
+    plan_known: bool = False
+    refused: tuple[str, str] = ("", "")
+    offset: int = 0
+    incarnation: str = ""
+    reincarnated: bool = False
+    state: str = DOWN
+    touchpoint: str = ""
+    goodbye_ms: int = 0
+    errors: list[str] = field(default_factory=list)
+    _watches: dict[int, Watch] = field(default_factory=dict)
+    _next: int = 1
+    _seq: int = 0
+
+    def connected(self) -> list[Outgoing]:
+        """A stream was opened: says who we are and everything we hold."""
+        self.state, self._seq, self.goodbye_ms = OPEN, 0, 0
+        hello = {"instance": self.instance, "plan": self.plan.digest if self.plan_known else "",
+                 "incarnation": self.incarnation, "sdk": self.sdk}  # fmt: skip
+        subscribes = [self._subscribe(held) for held in self.replica.all()]
+        watches = [self._watch(watch) for watch in self._watches.values()]
+        return [Outgoing("hello", hello), *subscribes, *watches]
+
+    def disconnected(self) -> None:
+        """The stream ended; what is held stays."""
+        self.state = DOWN
+
+    def subscribe(self, identifier: Identifier, purpose: str) -> tuple[Held, list[Outgoing]]:
+        """Begins to hold a customer, or finds what is held already."""
+        held = self.replica.find(identifier, purpose)
+        if held is not None:
+            return held, []
+        held = self.replica.add(self._number(), identifier, purpose)
+        return held, [self._subscribe(held)] if self.state != DOWN else []
+
+    def unsubscribe(self, held: Held) -> list[Outgoing]:
+        """Lets go of a customer."""
+        self.replica.remove(held)
+        return [Outgoing("unsubscribe", {"subscription": held.number})] if self.state != DOWN else []
+
+    def own(self, held: Held, fact: Fact) -> list[Outgoing]:
+        """Shows an own fact at once, until a frame includes it."""
+        held.show(fact, self.plan, PENDING_SHOWN)
+        if self.state == DOWN:
+            return []
+        return [Outgoing("pending", {"subscription": held.number, "facts": [fact.id]})]
+
+    def rejected(self, ids: Iterable[bytes]) -> None:
+        """The hub will never take these: they leave the overlay."""
+        for held in self.replica.all():
+            held.drop(ids, self.plan)
+
+    def watch(self, audience: str, purpose: str, tell: Any) -> tuple[Watch, list[Outgoing]]:
+        """Begins to watch an audience."""
+        watch = Watch(self._number(), audience, purpose, tell)
+        self._watches[watch.number] = watch
+        return watch, [self._watch(watch)] if self.state != DOWN else []
+
+    def received(self, message: Incoming, at: int) -> list[Outgoing]:
+        """Takes a message in; `at` is our own clock in microseconds."""
+        handler: Callable[[dict[str, Any], int], list[Outgoing]] = getattr(self, f"_on_{message.kind}")
+        return handler(message.fields, at)
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _subscribe(self, held: Held) -> Outgoing:
+        fields = {
+            "subscription": held.number, "identifier": held.identifier, "purpose": held.purpose,
+            "version": held.version, "view": held.view, "customer": held.customer, "pending": list(held.pending),
+        }  # fmt: skip
+        return Outgoing("subscribe", fields)
+
+    def _watch(self, watch: Watch) -> Outgoing:
+        fields = {"subscription": watch.number, "audience": watch.audience, "purpose": watch.purpose}
+        return Outgoing("watch_audience", fields)
+
+    def _on_welcome(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        self.state = READY
+        self.offset = fields["server_time"] - at
+        self.touchpoint = fields["touchpoint"]
+        if self.incarnation and self.incarnation != fields["incarnation"]:
+            self.reincarnated = True
+            for held in self.replica.all():
+                held.version = 0
+        self.incarnation = fields["incarnation"]
+        return []
+
+    def _on_plan(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        digest = fields["digest"]
+        try:
+            plan = Plan(fields["document"])
+            if plan.digest != digest:
+                raise PlanError(f"the document's digest is {plan.digest}, announced was {digest}")
+        except (PlanError, ValueError, TypeError, KeyError, AttributeError) as error:
+            self.refused = (digest, str(error))
+            return [Outgoing("plan_report", {"plan": digest, "refused": str(error)})]
+        self.plan, self.plan_known, self.refused = plan, True, ("", "")
+        return [Outgoing("plan_report", {"plan": digest, "refused": ""})]
+
+    def _on_context(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        held = self.replica.numbered(fields["subscription"])
+        if held is None:
+            return []
+        included: list[bytes] = fields["included"]
+        if fields["gone"]:
+            held.gone(included, self.plan, at)
+        elif fields["unchanged"]:
+            held.drop(included, self.plan)
+            held.heard(at)
+        else:
+            sections: list[Section] = fields["sections"]
+            held.sections = sections
+            projected = self._readable(receive(sections), fields["plan"])
+            held.take(projected, (fields["version"], fields["view"], fields["customer"]), included, self.plan, at)
+        return []
+
+    def _readable(self, projected: Projected, plan: str) -> Projected:
+        """A context folded by a plan that we do not run: what the plan decides is missing, never false (VE3)."""
+        if plan == self.plan.digest or not self.plan_known:
+            return projected
+        content = projected.content
+        content.journeys, content.ended, content.caps, content.next_due = {}, [], {}, NEVER
+        hidden = content.hidden | {"journeys", "audiences", "actions"}
+        content.hidden = hidden
+        return Projected(content, hidden, {}, {}, projected.dropped)
+
+    def _on_bookmark(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        self.offset = fields["server_time"] - at
+        for held in self.replica.all():
+            held.heard(at)
+        expected = self.replica.digest()
+        if fields["digest"] == expected and fields["subscriptions"] == len(self.replica):
+            return []
+        # What the hub keeps for us and what we hold differ: state all of it again, the hub answers every one.
+        return [self._subscribe(held) for held in self.replica.all()]
+
+    def _on_goodbye(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        self.goodbye_ms = max(1, fields["reconnect_after_ms"])
+        return []
+
+    def _on_audience(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        watch = self._watches.get(fields["subscription"])
+        if watch is not None:
+            watch.tell(fields["members"], fields["reset"])
+        return []
+
+    def _on_error(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        self.errors.append(f"{fields['code']}: {fields['message']}")
+        del self.errors[:-20]
+        return []

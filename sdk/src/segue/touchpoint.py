@@ -1,0 +1,181 @@
+"""A touchpoint: the SDK's front door for one team on one channel.
+
+Owns the life of the runtime (lazy, rebuilt after a fork) and the registration of decision functions. A thin shell.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .config import load
+from .domain.context import Context
+from .domain.decision import Question
+from .domain.fact import Fact
+from .domain.grant import SERVICE
+from .domain.identifier import Identifier
+from .domain.instant import SECOND, span
+from .errors import ConfigError
+from .runtime import Runtime
+from .session import Session
+
+log = logging.getLogger("segue")
+_open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
+
+
+class Touchpoint:
+    """One member of the federation. Making one connects nothing and starts nothing.
+
+    Args:
+        name: as in the plan's touchpoints.yaml.
+        channel: of its facts; what the plan grants, or the name, where not given.
+        hub, key, ca, state, persist_contexts, strict: see `config.Config`; from the environment where not given.
+
+    Raises:
+        ConfigError: the configuration makes no sense.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        channel: str | None = None,
+        hub: str | None = None,
+        key: str | None = None,
+        ca: str | None = None,
+        state: str | Path | None = None,
+        persist_contexts: bool | None = None,
+        strict: bool | None = None,
+    ) -> None:
+        self.name = name
+        self._channel = channel
+        self._config = load(
+            name, hub=hub, key=key, ca=ca, state=state, persist_contexts=persist_contexts, strict=strict
+        )
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+        self.questions: dict[str, Question] = {}
+        self.refused: dict[str, int] = {}
+        self.listeners: list[Callable[[Fact], None]] = []
+        _open.add(self)
+
+    @property
+    def channel(self) -> str:
+        """The channel of its facts."""
+        if self._channel is not None:
+            return self._channel
+        runtime = self._runtime
+        granted = runtime.plan.grants.get(self.name) if runtime is not None else None
+        return granted.channel if granted is not None else self.name
+
+    def runtime(self) -> Runtime:
+        """The machinery of this process; made on first use, and anew in a forked child."""
+        runtime = self._runtime
+        if runtime is not None and runtime.pid == os.getpid():
+            return runtime
+        with self._lock:
+            runtime = self._runtime
+            if runtime is None or runtime.pid != os.getpid():
+                runtime = Runtime(self._config)
+                runtime.start()
+                self._runtime = runtime
+        return runtime
+
+    def decision(self, name: str, *, default: Any = None, record: str = "changed") -> Callable[[Any], Question]:
+        """Registers a decision function: `@chat.decision("chat.route", default="bot")`.
+
+        Args:
+            name: of the question.
+            default: the answer where the function has none, fails, or may not read what it asks for.
+            record: when the answer becomes a fact: `changed`, `always` or `never`.
+        """
+        if record not in ("changed", "always", "never"):
+            raise ConfigError(f"record={record!r} is not known: changed, always or never")
+
+        def register(function: Callable[[Context], Any]) -> Question:
+            question = Question(name, function, default, record)
+            self.questions[name] = question
+            return question
+
+        return register
+
+    def session(
+        self, *, wait: str | float = "150ms", purpose: str = SERVICE, keep: str = "5m", **identifiers: str
+    ) -> Session:
+        """Opens a session with a customer: `chat.session(account="A-1009", wait="150ms")`.
+
+        Args:
+            wait: how long to wait for the first context at most.
+            purpose: why it reads, as granted in the plan.
+            keep: how long the customer stays held after the session.
+            identifiers: who she is; the strongest is held.
+
+        Raises:
+            ConfigError: nobody is named.
+        """
+        if not identifiers:
+            raise ConfigError('name the customer, e.g. session(account="A-1009")')
+        kinds = self.runtime().plan.kinds
+        named = tuple(
+            sorted((kinds.normal(Identifier(k, str(v))) for k, v in identifiers.items()), key=kinds.strength)
+        )
+        session = Session(self, named, purpose, span(keep))
+        timeout = wait if isinstance(wait, int | float) else span(wait) / SECOND
+        if self._config.hub and timeout > 0:
+            session.wait(timeout)
+        return session
+
+    def watch_audience(
+        self, audience: str, tell: Callable[[list[tuple[str, list[Identifier], bool]], bool], None],
+        purpose: str = SERVICE,
+    ) -> None:  # fmt: skip
+        """Hears of joiners and leavers: `tell([(customer, identifiers, left)], reset)`, from the SDK's own thread."""
+        self.runtime().watch(audience, purpose, tell)
+
+    def wait_ready(self, timeout: float = 5.0) -> bool:
+        """Connects and waits for the plan; returns whether the hub answered in time. `timeout` in seconds."""
+        runtime = self.runtime()
+        runtime.need()
+        return runtime.ready.wait(timeout)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Waits until all facts were acknowledged; returns whether they were. `timeout` in seconds."""
+        return self._runtime is None or self._runtime.flush(timeout)
+
+    def status(self) -> Mapping[str, Any]:
+        """How it is: connection, plan, counts, losses."""
+        plain = self.runtime().status()
+        plain["refused_here"] = dict(self.refused)
+        return plain
+
+    def told(self, fact: Fact) -> None:
+        """Tells listeners (test kits, ledgers) of a fact that is being offered."""
+        for listener in self.listeners:
+            listener(fact)
+
+    def count_refused(self, kind: str, type_: str, error: Exception) -> None:
+        """A fact that cannot be one: counted and logged, never raised into the host (but for strict ones)."""
+        self.refused[f"{kind}:{type_}"] = self.refused.get(f"{kind}:{type_}", 0) + 1
+        log.warning("segue: %s %r was not taken: %s", kind, type_, error)
+        if self._config.strict:
+            raise error
+
+    def close(self) -> None:
+        """Journals what was offered and stops. What the hub has not acknowledged goes out next time."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None and runtime.pid == os.getpid():
+            runtime.close()
+
+
+def _close_all() -> None:
+    for touchpoint in list(_open):
+        touchpoint.close()
+
+
+atexit.register(_close_all)

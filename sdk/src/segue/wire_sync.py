@@ -1,0 +1,61 @@
+"""Between the session machine and the wire: Sync messages, both ways, nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .sync import Incoming, Outgoing
+from .v1 import sync_pb2
+from .wire import identifier_from_wire, identifier_to_wire, sections_from_wire
+
+
+def outgoing_to_wire(message: Outgoing, seq: int) -> sync_pb2.SyncRequest:
+    """The request of an outgoing message."""
+    request = sync_pb2.SyncRequest(seq=seq)
+    fields = dict(message.fields)
+    if "identifier" in fields:
+        fields["identifier"] = identifier_to_wire(fields["identifier"])
+    body = getattr(request, message.kind)
+    body.SetInParent()
+    body.MergeFrom(type(body)(**fields))
+    return request
+
+
+def incoming_from_wire(response: sync_pb2.SyncResponse) -> Incoming | None:
+    """The incoming message of a response; None for a kind that this SDK does not know."""
+    kind = response.WhichOneof("body")
+    if kind is None:
+        return None
+    body = getattr(response, kind)
+    return Incoming(kind, _FIELDS[kind](body))
+
+
+def _context(body: sync_pb2.ContextUpdate) -> dict[str, Any]:
+    context = body.context
+    return {
+        "subscription": body.subscription, "unchanged": body.unchanged, "gone": body.gone,
+        "included": list(body.included), "unknown": list(body.unknown), "version": context.version,
+        "view": context.view, "customer": context.customer, "plan": context.plan,
+        "sections": sections_from_wire(context.sections),
+    }  # fmt: skip
+
+
+def _audience(body: sync_pb2.AudienceChange) -> dict[str, Any]:
+    members = [(m.customer, [identifier_from_wire(i) for i in m.identifiers], m.left) for m in body.members]
+    return {"subscription": body.subscription, "audience": body.audience, "reset": body.reset, "members": members}
+
+
+_FIELDS = {
+    "welcome": lambda body: {
+        "incarnation": body.incarnation, "server_time": body.server_time, "touchpoint": body.touchpoint
+    },
+    "plan": lambda body: {"digest": body.digest, "document": json.loads(body.document)},
+    "context": _context,
+    "bookmark": lambda body: {
+        "server_time": body.server_time, "subscriptions": body.subscriptions, "digest": body.digest
+    },
+    "goodbye": lambda body: {"reason": body.reason, "reconnect_after_ms": body.reconnect_after_ms},
+    "audience": _audience,
+    "error": lambda body: {"subscription": body.subscription, "code": body.code, "message": body.message},
+}  # fmt: skip
