@@ -51,6 +51,7 @@ class Runtime:
         self.config = config
         self.pid = os.getpid()
         self.machine = Machine(f"{config.touchpoint}-{self.pid}-{uuid.uuid4().hex[:6]}", VERSION)
+        self.clock: Callable[[], int] = now
         self.ids = FactIds()
         self.outbox = Outbox(config.state, config.touchpoint, config.outbox_rows, config.outbox_bytes)
         self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
@@ -91,7 +92,7 @@ class Runtime:
 
     def now(self) -> int:
         """The hub's time as far as known, in microseconds."""
-        return now() + self.machine.offset
+        return self.clock() + self.machine.offset
 
     def next_seq(self) -> int:
         """The next ordinal of this process (FA3)."""
@@ -211,7 +212,7 @@ class Runtime:
 
     def _housekeep(self) -> None:
         self.outbox.forget()
-        at = now()
+        at = self.clock()
         with self._lock:
             for held in list(self.machine.replica.expired(at)):
                 self._send(self.machine.unsubscribe(held))
@@ -281,7 +282,7 @@ class Runtime:
                     continue
                 with self._lock:
                     before = self.machine.plan
-                    self._send(self.machine.received(message, now()))
+                    self._send(self.machine.received(message, self.clock()))
                     plan, again = self.machine.plan, self.machine.reincarnated
                     self.machine.reincarnated = False
                 self.last_error = ""

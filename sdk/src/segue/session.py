@@ -13,7 +13,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .clock import now
 from .domain.brief import Brief
 from .domain.context import Context
 from .domain.decision import Decision, Question, decide
@@ -63,6 +62,11 @@ class Session:
         self._held = self._runtime.hold(identifiers[0], purpose)
         self._interaction: InteractionRef | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is a hub to wait for."""
+        return bool(self._runtime.config.hub)
+
     def wait(self, timeout: float) -> bool:
         """Waits until the hub has answered once; returns whether it has. `timeout` in seconds."""
         return self._held.answered.wait(timeout)
@@ -72,7 +76,7 @@ class Session:
     def context(self) -> Context:
         """What is known now, own facts included."""
         runtime, held = self._runtime, self._held
-        at = now()
+        at = runtime.clock()
         return Context(
             held.shown, runtime.machine.plan, at + runtime.machine.offset, held.freshness(at),
             version=held.version, strict=runtime.config.strict,
@@ -247,7 +251,7 @@ class Session:
 
     def close(self) -> None:
         """Ends the session; the customer stays held until the lease runs out."""
-        self._runtime.release(self._held, now() + self._keep)
+        self._runtime.release(self._held, self._runtime.clock() + self._keep)
 
     def __enter__(self) -> Session:
         return self

@@ -87,6 +87,11 @@ class Touchpoint:
                 self._runtime = runtime
         return runtime
 
+    def use(self, runtime: Runtime) -> None:
+        """Works with a runtime made elsewhere: the test kit's."""
+        self.close()
+        self._runtime = runtime
+
     def decision(self, name: str, *, default: Any = None, record: str = "changed") -> Callable[[Any], Question]:
         """Registers a decision function: `@chat.decision("chat.route", default="bot")`.
 
@@ -127,7 +132,7 @@ class Touchpoint:
         )
         session = Session(self, named, purpose, span(keep))
         timeout = wait if isinstance(wait, int | float) else span(wait) / SECOND
-        if self._config.hub and timeout > 0:
+        if session.waits and timeout > 0:
             session.wait(timeout)
         return session
 
@@ -163,7 +168,7 @@ class Touchpoint:
         """A fact that cannot be one: counted and logged, never raised into the host (but for strict ones)."""
         self.refused[f"{kind}:{type_}"] = self.refused.get(f"{kind}:{type_}", 0) + 1
         log.warning("segue: %s %r was not taken: %s", kind, type_, error)
-        if self._config.strict:
+        if self.runtime().config.strict:
             raise error
 
     def close(self) -> None:

@@ -1,0 +1,72 @@
+"""Output: for people on a terminal, JSON with --json, no colours when piped.
+
+Owns how answers and errors are printed, and the exit codes: 0 done, 1 refused or not found, 2 used wrongly, 3 the hub
+cannot be reached.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import grpc
+import orjson
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from rich.console import Console
+from rich.table import Table
+
+console = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+def print_json(plain: Any) -> None:
+    """JSON on standard output, as it is."""
+    sys.stdout.write(orjson.dumps(plain, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table; `-` where there is nothing."""
+    table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
+    console.print(table)
+
+
+def fail(message: str, code: int = 1) -> None:
+    """Says what is wrong and ends."""
+    errors.print(f"[red]error:[/red] {message}" if errors.is_terminal else f"error: {message}", markup=errors.is_terminal)
+    raise SystemExit(code)
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The stable code of a refusal; empty where there is none."""
+    status = rpc_status.from_call(error)
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            return str(info.reason)
+    return ""
+
+
+@contextmanager
+def answering(address: str) -> Iterator[None]:
+    """Turns what a hub refuses into an error for people."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        code = error.code()
+        reason = reason_of(error)
+        if code == grpc.StatusCode.UNAVAILABLE and not reason:
+            fail(f"no hub answers at {address}. Is it running? `segue-hub serve`, or set SEGUE_HUB", 3)
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            fail(f"the hub at {address} did not answer in time", 3)
+        fail(f"{error.details()}" + (f" [{reason}]" if reason else ""))

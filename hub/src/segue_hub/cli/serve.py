@@ -1,0 +1,158 @@
+"""`serve` and `dev`: commands that run a hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import structlog
+from segue.errors import ConfigError
+from watchfiles import awatch
+
+from ..app import Hub
+from ..checking.plan_check import check_plan, read_directory
+from ..services.touchpoints import ADMIN
+from ..settings import Settings
+from ..storage.ports import StoreBroken
+from ..storage.sqlite import StoreInUse
+from .output import console, fail
+
+
+def _configure_log(form: str) -> None:
+    people = form == "people" or (form == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if people else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks if not people else structlog.processors.StackInfoRenderer(),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def _until_told(hub: Hub) -> str:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hub.ask_to_stop)
+    broken = await hub.wait()
+    await hub.stop()
+    return broken
+
+
+def _made(settings: Settings) -> Hub:
+    try:
+        return Hub(settings)
+    except ConfigError as error:
+        fail(str(error), 2)
+        raise
+    except (StoreInUse, StoreBroken) as error:
+        fail(str(error))
+        raise
+
+
+async def _admin_key(hub: Hub, store: Path) -> None:
+    """Keeps an admin key beside the store, readable by its owner only; made where there is none."""
+    path = store.with_name(f"{store.name}.admin-key")
+    if path.is_file() and hub.touchpoints.owner(path.read_text(encoding="utf-8").strip()) == ADMIN:
+        return
+    path.touch(mode=0o600)
+    path.write_text(await hub.touchpoints.issue(ADMIN) + "\n", encoding="utf-8")
+    console.print(f"admin key written to {path}: export SEGUE_ADMIN_KEY=$(cat {path})")
+
+
+async def _serve(settings: Settings) -> str:
+    hub = _made(settings)
+    await hub.start()
+    assert settings.store is not None
+    await _admin_key(hub, settings.store)
+    return await _until_told(hub)
+
+
+@click.command()
+@click.option("--store", type=click.Path(path_type=Path), default=Path("segue.db"), show_default=True, help="SQLite file.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=7171, show_default=True, help="gRPC; 0 takes a free one.")
+@click.option("--http-port", default=7172, show_default=True, help="Metrics, health, HTTP events; 0 takes a free one.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate chain (PEM).")
+@click.option("--private-key", type=click.Path(path_type=Path), help="TLS private key (PEM).")
+@click.option("--insecure", is_flag=True, help="No TLS. Listens on loopback only.")
+@click.option("--heads", default=100_000, show_default=True, help="Live contexts kept in memory.")
+@click.option("--log", "log_form", type=click.Choice(["auto", "json", "people"]), default="auto", show_default=True)
+def serve(
+    store: Path, host: str, port: int, http_port: int, certificate: Path | None, private_key: Path | None,
+    insecure: bool, heads: int, log_form: str,
+) -> None:  # fmt: skip
+    """Runs a hub on one SQLite file, until SIGTERM or Ctrl-C.
+
+    The first start writes an admin key beside the store. Exits with 1 where the store cannot be trusted any more.
+    """
+    _configure_log(log_form)
+    settings = Settings(
+        store=store, host=host, port=port, http_port=http_port, certificate=certificate, private_key=private_key,
+        insecure=insecure, heads=heads,
+    )  # fmt: skip
+    broken = asyncio.run(_serve(settings))
+    if broken:
+        fail(f"the store cannot promise durability any more: {broken}")
+
+
+async def _push(hub: Hub, folder: Path) -> None:
+    files = read_directory(folder)
+    checked = check_plan(files)
+    for problem in checked.problems:
+        console.print(f"  {folder.name}/{problem}", markup=False)
+    if checked.document is None:
+        console.print("plan not pushed; the last good one stays" if hub.plans.history else "no plan yet: mend it and save")
+        return
+    stored, changed = await hub.plans.push(checked.document, files, "dev", "")
+    console.print(f"plan {stored.digest} in force" if changed else f"plan {stored.digest} unchanged")
+
+
+async def _dev(settings: Settings, folder: Path | None, touchpoint: str) -> None:
+    hub = _made(settings)
+    await hub.start()
+    if folder is not None:
+        await _push(hub, folder)
+    key, admin = await hub.touchpoints.issue(touchpoint), await hub.touchpoints.issue(ADMIN)
+    console.print("\nIn the touchpoint's terminal:\n")
+    console.print(f"export SEGUE_HUB={hub.settings.host}:{hub.port}\nexport SEGUE_KEY={key}", markup=False)
+    console.print("\nTo look inside (segue-hub status, customer show, events send ...):\n")
+    console.print(f"export SEGUE_ADMIN_KEY={admin}", markup=False)
+    console.print(f"\nHTTP events and metrics: http://{hub.settings.host}:{hub.http_port}  ·  Ctrl-C ends it")
+    sys.stdout.flush()
+    watcher = asyncio.create_task(_reload(hub, folder)) if folder is not None else None
+    await _until_told(hub)
+    if watcher is not None:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _reload(hub: Hub, folder: Path) -> None:
+    async for _ in awatch(folder, step=100):
+        await _push(hub, folder)
+
+
+@click.command()
+@click.option("--plan", "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A plan's directory.")
+@click.option("--touchpoint", default="chat", show_default=True, help="Whose key is printed.")
+@click.option("--port", default=7171, show_default=True, help="0 takes a free one.")
+@click.option("--http-port", default=7172, show_default=True, help="0 takes a free one.")
+def dev(folder: Path | None, touchpoint: str, port: int, http_port: int) -> None:
+    """Runs a hub to try things with: temporary store, loopback, the plan reloaded when a file is saved.
+
+    Prints the two export lines that a touchpoint needs.
+    """
+    _configure_log("people")
+    with tempfile.TemporaryDirectory(prefix="segue-dev-") as temporary:
+        settings = Settings(store=Path(temporary) / "segue.db", port=port, http_port=http_port, insecure=True)
+        asyncio.run(_dev(settings, folder, touchpoint))
