@@ -42,6 +42,7 @@ DEAD_AFTER: Final = 35.0
 """Seconds without a word from the hub after which a stream is given up: three missed bookmarks."""
 STATUS_EVERY: Final = 10.0
 HEALTHY: Final = 30.0
+_PLAIN: Final = frozenset((str, int, bool, float, type(None)))
 
 
 class Runtime:
@@ -375,6 +376,8 @@ def jitter(failures: int) -> float:
 
 def json_text(value: Any) -> Any:
     """A value as JSON can carry it; what it cannot is told as text."""
+    if type(value) in _PLAIN:
+        return value
     try:
         json.dumps(value)
     except (TypeError, ValueError):

@@ -32,6 +32,7 @@ from .domain.fact import (
 from .domain.identifier import Identifier
 from .domain.instant import from_datetime, instant_text
 from .domain.interaction import ENDED, STARTED, InteractionRef
+from .domain.plan import Plan
 from .errors import FactError
 from .outbox import ANALYTICS, MUST
 from .runtime import json_text
@@ -61,6 +62,8 @@ class Session:
         self._keep = keep
         self._held = self._runtime.hold(identifiers[0], purpose)
         self._interaction: InteractionRef | None = None
+        self._channel = ""
+        self._channel_by: Plan | None = None
 
     @property
     def waits(self) -> bool:
@@ -78,8 +81,8 @@ class Session:
         runtime, held = self._runtime, self._held
         at = runtime.clock()
         return Context(
-            held.shown, runtime.machine.plan, at + runtime.machine.offset, held.freshness(at),
-            version=held.version, strict=runtime.config.strict,
+            held.shown, runtime.machine.plan, at + runtime.machine.offset, held.freshness(at), held.version,
+            runtime.config.strict,
         )  # fmt: skip
 
     def brief(self) -> Brief:
@@ -91,7 +94,14 @@ class Session:
     def decide(self, question: Question) -> Decision:
         """Asks a question in process. Never raises (but for misspelt names in tests), never waits."""
         runtime, held = self._runtime, self._held
-        decision = decide(question, self.context(), self._touchpoint.channel)
+        machine, at = runtime.machine, runtime.clock()
+        plan = machine.plan
+        if plan is not self._channel_by:
+            self._channel, self._channel_by = self._touchpoint.channel, plan
+        context = Context(
+            held.shown, plan, at + machine.offset, held.freshness(at), held.version, runtime.config.strict
+        )
+        decision = decide(question, context, self._channel)
         decision.actor = self
         runtime.decisions += 1
         if held.identity_pending:
@@ -102,11 +112,14 @@ class Session:
 
     def _record(self, question: Question, decision: Decision) -> None:
         """The answer becomes a fact when it changed for this customer, or an action may follow."""
-        answer = json_text(decision.value) if decision.action is None else decision.action.kind
-        key = (answer, decision.reason, decision.allowed)
-        answers = self._held.last_answers
-        if question.record == "changed" and decision.action is None and answers.get(question.name) == key:
-            return
+        action, answers = decision.action, self._held.last_answers
+        if action is None:
+            answer = json_text(decision.value)
+            key = (answer, decision.reason, False)
+            if question.record == "changed" and answers.get(question.name) == key:
+                return
+        else:
+            answer, key = action.kind, (action.kind, decision.reason, decision.allowed)
         answers[question.name] = key
         decision.id = self._runtime.ids.next()
         seq, at, reference = self._runtime.next_seq(), self._runtime.now(), self._interaction

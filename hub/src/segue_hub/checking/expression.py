@@ -153,6 +153,19 @@ class Checker:
         return message, ""
 
 
+def check_row_expression(source: str, result: str) -> Tree:
+    """Checks an expression over a row of a file: `row.column`, `row["other column"]`.
+
+    Raises:
+        ExpressionFlawed: as `Checker.check`.
+    """
+    environment = cel.NewEnv(variables={"row": cel.Type.Map(cel.Type.STRING, cel.Type.DYN)}, functions=[])
+    checked = _compile(environment, source, lambda message: (message, "Columns are row.name"))
+    if result == "bool" and not _is_bool(checked):
+        raise ExpressionFlawed([Flaw(1, 1, "the expression gives no bool", "Compare it with something")])
+    return tree_of(checked.expr)
+
+
 def _compile(environment: Any, source: str, explain: Any) -> checked_pb2.CheckedExpr:
     try:
         compiled = environment.compile(source)

@@ -73,6 +73,14 @@ class Shape:
         if "$ref" in rule:
             rule = _definition(rule["$ref"].rpartition("/")[2]) | {k: v for k, v in rule.items() if k != "$ref"}
             note = note or rule.get("x-segue", "")
+        if "anyOf" in rule:
+            fitting = [option for option in rule["anyOf"] if isinstance(value, _TYPES[_kind(option)])]
+            if not fitting:
+                words = " or ".join(_WORDS[_kind(option)] for option in rule["anyOf"])
+                self._say(path, f"{value!r} is not {words}")
+                return
+            self._walk(value, fitting[0], path)
+            return
         place = self._text.places.get(path)
         if note.startswith("expression") and not (isinstance(value, str) and place is not None and place.quoted):
             self._say(
@@ -147,6 +155,12 @@ class Shape:
             self._say(path, f"{value} is too small", f"At least {rule['minimum']}")
         if "maximum" in rule and value > rule["maximum"]:
             self._say(path, f"{value} is too large", f"At most {rule['maximum']}")
+
+
+def _kind(rule: dict[str, Any]) -> str:
+    if "$ref" in rule:
+        rule = _definition(rule["$ref"].rpartition("/")[2])
+    return str(rule.get("type", "object"))
 
 
 def _definition(name: str) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from grpc_status import rpc_status
 from rich.console import Console
 from rich.table import Table
 
-console = Console(soft_wrap=True, highlight=False)
+_WIDE = 180
+"""Columns where there is no terminal to measure."""
+console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

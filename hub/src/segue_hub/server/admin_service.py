@@ -89,7 +89,7 @@ class AdminService(rpc.AdminServiceServicer):
         self, request: pb.TailFactsRequest, context: Context
     ) -> AsyncIterator[pb.TailFactsResponse]:
         """See the proto."""
-        after = request.after or self._contexts.position
+        after = max(0, request.after) if request.after else self._contexts.position
         wanted = {(i.kind, i.value) for i in request.identifiers}
         while True:
             limit = min(500, self._contexts.position - after)

@@ -99,11 +99,12 @@ class Resolution:
                 groups[self._root(customer)].append(customer)
         for root, customers in groups.items():
             self._settle_group(root, [c for c in customers if c not in fresh_numbers], resolved)
+        grown = set(resolved.moved.values())  # named anew by a fresh identifier, but with a past
         for identifier, known in self._fresh.items():
             customer = self.customer(known.customer)
             self._unit.add_identifier(identifier, known.number, customer, known.bucket)
             resolved.appeared[identifier] = customer
-            if customer in fresh_numbers:
+            if customer in fresh_numbers and customer not in grown:
                 resolved.created.add(customer)
         return resolved
 

@@ -107,6 +107,12 @@ class MemoryStore:
         for position in range(1, last + 1):
             if position not in self._rows and position not in self._changes:
                 yield f"the change log has a hole at {position}"
+        strays = sum(1 for _, leaf, _ in self._rows.values() if leaf not in self._names)
+        if strays:
+            yield f"{strays} facts without a leaf"
+        lost = sum(1 for known in self._identifiers.values() if known.customer not in self._names)
+        if lost:
+            yield f"{lost} identifiers without a customer"
 
     def close(self) -> None:
         """See `ports.Store.close`."""

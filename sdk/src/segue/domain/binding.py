@@ -6,7 +6,7 @@ which it flips. The same words are methods of `Context`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .activity import MOST, NONE
@@ -211,6 +211,15 @@ def running(env: Any, name: str) -> list[tuple[Journey, JourneyMap]]:
         for key, journey in sorted(env.content.journeys.items())
         if key[0] == name and journey.active(journey_map, env.at)
     ]
+
+
+def any_running(journeys: Mapping[tuple[str, str], Journey], journey_map: JourneyMap, at: int) -> bool:
+    """Whether a journey of a map runs at `at`: `running`, where only that is asked; `Journey.active` spelt out."""
+    name, abandons = journey_map.name, journey_map.abandons
+    for key, journey in journeys.items():
+        if key[0] == name and not journey.outcome and not (abandons and at >= journey.progress_at + abandons):
+            return True
+    return False
 
 
 def journey_state(env: Any, name: str, field: str) -> tuple[Value, int]:

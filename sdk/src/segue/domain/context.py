@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..errors import NameUnknown, NotCovered, NotGranted
-from .binding import completed_at, journey_state, running
+from .binding import any_running, completed_at, journey_state, running
 from .brief import Brief, brief
 from .consent import allows
 from .derivation import outcome_at
@@ -31,9 +31,9 @@ PERSISTED: Final = "PERSISTED"
 MISSING: Final = "MISSING"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Freshness:
-    """How fresh what a decision was made on is.
+    """How fresh what a decision was made on is. Nobody changes one (`frozen` would treble what making one costs).
 
     Attributes:
         state: `LIVE`, `STALE` (the hub has been silent), `PERSISTED` (from disk) or `MISSING`.
@@ -53,6 +53,15 @@ FRESH: Final = Freshness(LIVE)
 UNKNOWN: Final = Freshness(MISSING)
 
 
+Asked = tuple[str, object, object, Any]
+"""A question as it was asked: its text with places for two arguments, both, and the answer. Put into words when read."""
+
+
+def in_words(asked: Sequence[Asked]) -> list[tuple[str, Any]]:
+    """(question, answer) of what was asked, in that order."""
+    return [(text.format(first, second), answer) for text, first, second, answer in asked]
+
+
 class JourneyReading:
     """The running journeys of one map, read together: any active, any stalled, the latest progressed."""
 
@@ -62,21 +71,22 @@ class JourneyReading:
         self._context = context
         self._name = name
 
-    def _state(self, field: str) -> bool:
-        context = self._context
-        value = bool(journey_state(context._scope(), self._name, field)[0]) if context.content.journeys else False
-        context.reads.append((f"journey({self._name!r}).{field}", value))
-        return value
-
     @property
     def active(self) -> bool:
         """Whether one runs."""
-        return self._state("active")
+        context, name = self._context, self._name
+        journeys = context.content.journeys
+        value = any_running(journeys, context.plan.maps[name], context.at) if journeys else False
+        context.asked.append(("journey({!r}).active", name, None, value))
+        return value
 
     @property
     def stalled(self) -> bool:
         """Whether a running one waits longer than its map expects."""
-        return self._state("stalled")
+        context, name = self._context, self._name
+        value = bool(journey_state(context._scope(), name, "stalled")[0]) if context.content.journeys else False
+        context.asked.append(("journey({!r}).stalled", name, None, value))
+        return value
 
     @property
     def latest(self) -> Journey | None:
@@ -91,7 +101,7 @@ class JourneyReading:
         """The stage it is at; empty at the start, or where none runs."""
         journey = self.latest
         value = journey.stage if journey else ""
-        self._context.reads.append((f"journey({self._name!r}).stage", value))
+        self._context.asked.append(("journey({!r}).stage", self._name, None, value))
         return value
 
     @property
@@ -122,11 +132,11 @@ class Context:
         plan: the plan that it is read by.
         projected: what was hidden, and the outcomes shipped in its place.
         freshness: how old it is.
-        reads: (question, answer) in the order they were asked.
+        asked: every question with its answer, in the order they were asked; `reads` has them in words.
         partial: whether a question reached further back than is kept.
     """
 
-    __slots__ = ("_own_scope", "at", "content", "freshness", "partial", "plan", "projected", "reads", "strict", "version")
+    __slots__ = ("_own_scope", "asked", "at", "content", "freshness", "partial", "plan", "projected", "strict", "version")
 
     def __init__(
         self,
@@ -134,7 +144,6 @@ class Context:
         plan: Plan,
         at: int,
         freshness: Freshness = FRESH,
-        *,
         version: int = 0,
         strict: bool = False,
     ) -> None:
@@ -147,8 +156,13 @@ class Context:
         self.version = version
         self.strict = strict
         self.partial = False
-        self.reads: list[tuple[str, Any]] = []
+        self.asked: list[Asked] = []
         self._own_scope: Scope | None = None
+
+    @property
+    def reads(self) -> Sequence[tuple[str, Any]]:
+        """(question, answer) in the order they were asked."""
+        return in_words(self.asked)
 
     def _scope(self) -> Scope:
         scope = self._own_scope
@@ -186,7 +200,7 @@ class Context:
             value = False
         else:
             value = within is None or activity.recent[-1] > self.at - span(within)
-        self.reads.append((f"seen({name!r}, {within!r})" if within else f"seen({name!r})", value))
+        self.asked.append(("seen({!r}, {!r})" if within else "seen({!r})", name, within, value))
         return value
 
     def count(self, name: str, within: str | None = None) -> int:
@@ -202,7 +216,7 @@ class Context:
             value, _, saturated = activity.count(self.at, span(within))
             if saturated:
                 self._partial(f"count({name!r}, {within!r})")
-        self.reads.append((f"count({name!r}, {within!r})" if within else f"count({name!r})", value))
+        self.asked.append(("count({!r}, {!r})" if within else "count({!r})", name, within, value))
         return value
 
     def last(self, name: str) -> datetime | None:
@@ -212,7 +226,7 @@ class Context:
             self._activity_name(name)
             self._visible("activity")
         value = to_datetime(activity.last) if activity else None
-        self.reads.append((f"last({name!r})", value))
+        self.asked.append(("last({!r})", name, None, value))
         return value
 
     def trait(self, name: str, default: Any = None) -> Any:
@@ -223,7 +237,7 @@ class Context:
             value = zero if default is None else default
         else:
             value = trait.value
-        self.reads.append((f"trait({name!r})", value))
+        self.asked.append(("trait({!r})", name, None, value))
         return value
 
     def _unset(self, name: str) -> Any:
@@ -242,7 +256,7 @@ class Context:
         value = name in self.content.traits
         if not value:
             self._unset(name)
-        self.reads.append((f"known({name!r})", value))
+        self.asked.append(("known({!r})", name, None, value))
         return value
 
     def journey(self, name: str) -> JourneyReading:
@@ -264,7 +278,7 @@ class Context:
         maps = [name] if name in self.plan.maps else [] if name else list(self.plan.maps)
         found = [journey for map_ in maps for journey, _ in running(self._scope(), map_)]
         found.sort(key=lambda journey: (-journey.progress_at, journey.map, journey.key))
-        self.reads.append((f"journeys({name!r})" if name else "journeys()", len(found)))
+        self.asked.append(("journeys({!r})" if name else "journeys()", name, None, len(found)))
         return found
 
     def in_audience(self, name: str) -> bool:
@@ -282,7 +296,7 @@ class Context:
                 self.partial = True
         else:
             value = audience.when.holds(self._scope())
-        self.reads.append((f"in_audience({name!r})", value))
+        self.asked.append(("in_audience({!r})", name, None, value))
         return value
 
     def consents_to(self, purpose: str) -> bool:
@@ -292,14 +306,14 @@ class Context:
             raise NameUnknown(f"no purpose is called {purpose!r}", field=purpose, cure=did_you_mean(purpose, purposes))
         self._visible("consents")
         value = allows(self.content.consents.get(purpose))
-        self.reads.append((f"consents_to({purpose!r})", value))
+        self.asked.append(("consents_to({!r})", purpose, None, value))
         return value
 
     def subscribed(self, channel: str, topic: str) -> bool:
         """Whether the customer opted in to a topic on a channel."""
         self._visible("subscriptions")
         value = allows(self.content.subscriptions.get(f"{channel}:{topic}"))
-        self.reads.append((f"subscribed({channel!r}, {topic!r})", value))
+        self.asked.append(("subscribed({!r}, {!r})", channel, topic, value))
         return value
 
     def decisions(self, name: str | None = None) -> Sequence[Fact]:
@@ -314,7 +328,7 @@ class Context:
 
     def _facts(self, question: str, facts: Sequence[Fact], type_: str | None) -> Sequence[Fact]:
         found = [fact for fact in facts if type_ is None or fact.type == type_]
-        self.reads.append((f"{question}({type_!r})" if type_ else f"{question}()", len(found)))
+        self.asked.append((f"{question}({{!r}})" if type_ else f"{question}()", type_, None, len(found)))
         return found
 
     def timeline(self) -> Sequence[Fact]:

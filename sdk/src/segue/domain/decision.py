@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from ..errors import NameUnknown, NotCovered, NotGranted
 from .action import Action
-from .context import FRESH, MISSING, STALE, Context, Freshness
+from .context import FRESH, MISSING, STALE, Asked, Context, Freshness, in_words
 from .derivation import shipped_verdict
 from .expression import NEVER
 from .guardrail import ALLOW, Verdict
@@ -67,12 +67,12 @@ class Decision:
         plan: digest of the plan.
         action: the action proposed, allowed or not.
         verdicts: of every guardrail that spoke, also of those that only observe.
-        reads: (question, answer) in the order the function asked.
+        asked: what the function asked and was answered, in that order; `reads` has it in words.
         pending: why the customer may yet turn out to be more than is seen: `IDENTITY_PENDING`, or empty.
     """
 
     __slots__ = (
-        "action", "actor", "at", "default", "error", "freshness", "id", "name", "partial", "pending", "plan", "reads",
+        "action", "actor", "asked", "at", "default", "error", "freshness", "id", "name", "partial", "pending", "plan",
         "reason", "value", "verdicts", "version",
     )  # fmt: skip
 
@@ -88,11 +88,16 @@ class Decision:
         self.plan: str = context.plan.digest
         self.action: Action | None = None
         self.verdicts: Sequence[Verdict] = ()
-        self.reads: Sequence[tuple[str, Any]] = context.reads
+        self.asked: Sequence[Asked] = context.asked
         self.partial: bool = False
         self.pending: str = ""
         self.id: bytes = b""
         self.actor: Actor | None = None
+
+    @property
+    def reads(self) -> Sequence[tuple[str, Any]]:
+        """(question, answer) in the order the function asked."""
+        return in_words(self.asked)
 
     @property
     def allowed(self) -> bool:
@@ -122,8 +127,9 @@ class Decision:
         parts = [f"{self.name} = {_shown(self.value)} ({self.reason})"]
         if self.error:
             parts.append(self.error)
-        if self.reads:
-            parts.append("because " + ", ".join(f"{question} is {_shown(answer)}" for question, answer in self.reads))
+        reads = self.reads
+        if reads:
+            parts.append("because " + ", ".join(f"{question} is {_shown(answer)}" for question, answer in reads))
         for verdict in self.verdicts:
             if verdict.kind != ALLOW:
                 parts.append(_held(verdict))
@@ -144,7 +150,8 @@ class Decision:
             return f"Not {_shown(value)}: {self.error}."
         if self.freshness.state == MISSING:
             return f"Not {_shown(value)}: nothing was known of the customer (context MISSING)."
-        failed = next((read for read in self.reads if not read[1]), self.reads[-1] if self.reads else None)
+        reads = self.reads
+        failed = next((read for read in reads if not read[1]), reads[-1] if reads else None)
         if failed is None:
             return f"Not {_shown(value)}: {self.name} asked nothing and answered {_shown(self.value)}."
         return f"Not {_shown(value)}: {failed[0]} is {_shown(failed[1])}."

@@ -38,7 +38,7 @@ class Journey:
         stage: that stage; empty at the start.
         stages: by stage, when it was first reached.
         interactions: by channel, how many interactions it took.
-        recent_interactions: ids of the newest of them.
+        recent_interactions: `channel:id` of the newest of them.
         stalls: how often it had stalled before it went on.
         outcome: empty while running.
         ended_at: when it ended; 0 while running.
@@ -67,7 +67,8 @@ class Journey:
 
     def active(self, journey_map: JourneyMap, at: int) -> bool:
         """Whether it runs at `at` (at or after its last fact)."""
-        return not self.outcome and at < self.abandons_at(journey_map)
+        abandons = journey_map.abandons
+        return not self.outcome and not (abandons and at >= self.progress_at + abandons)
 
     def stalled(self, journey_map: JourneyMap, at: int) -> bool:
         """Whether it runs and waits longer than its map expects."""

@@ -59,7 +59,7 @@ def recognise(content: Content, plan: Plan, fact: Fact, matchers: tuple[Matcher,
             touched += [name for name in content.journeys if name[0] == found.map.name]
     reference = fact.interaction
     if touched and reference is not None:
-        if any(reference.id in content.journeys[name].recent_interactions for name in touched):
+        if any(_told(reference.id, fact.channel) in content.journeys[name].recent_interactions for name in touched):
             return  # counted before: one call counts once, also where another journey has progressed since
         latest = max(touched, key=lambda name: (content.journeys[name].progress_at, name))
         content.journeys[latest] = _interacted(content.journeys[latest], fact)
@@ -134,12 +134,19 @@ def _progressed(journey: Journey, journey_map: JourneyMap, at: int) -> Journey:
     return replace(journey, progress_at=at, stalls=journey.stalls + stalled)
 
 
+def _told(interaction: str, channel: str) -> str:
+    return f"{channel}:{interaction}"
+
+
 def _interacted(journey: Journey, fact: Fact) -> Journey:
-    """Counts the fact's interaction once."""
-    if fact.interaction is None or fact.interaction.id in journey.recent_interactions:
+    """Counts the fact's interaction once on each channel: a call handed from the menu to an agent is one on each."""
+    if fact.interaction is None:
+        return journey
+    told = _told(fact.interaction.id, fact.channel)
+    if told in journey.recent_interactions:
         return journey
     counts = {**journey.interactions, fact.channel: journey.interactions.get(fact.channel, 0) + 1}
-    recent = (*journey.recent_interactions[-INTERACTIONS_KEPT + 1 :], fact.interaction.id)
+    recent = (*journey.recent_interactions[-INTERACTIONS_KEPT + 1 :], told)
     return replace(journey, interactions=counts, recent_interactions=recent)
 
 
