@@ -37,6 +37,7 @@ class Touchpoints:
         self._clock = clock
         self._owners = {key.hash: key.touchpoint for key in store.keys()}
         self.write: Callable[..., Any] | None = None
+        self.listeners: list[Callable[[], None]] = []
 
     def owner(self, key: str) -> str | None:
         """The touchpoint that a key belongs to; None where it is not valid (any more)."""
@@ -76,3 +77,5 @@ class Touchpoints:
 
         await self.write(write)
         self._owners = {key.hash: key.touchpoint for key in self._store.keys()}
+        for listener in self.listeners:
+            listener()

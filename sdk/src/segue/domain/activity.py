@@ -18,9 +18,9 @@ MOST: Final = 64
 """The most instants ever kept; `plan check` refuses to compare a count with more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Activity:
-    """What is kept of one channel or event type.
+    """What is kept of one channel or event type. Nobody changes one: `frozen` would treble what making one costs.
 
     Attributes:
         total: how many were ever seen.

@@ -115,7 +115,7 @@ def _detail(properties: dict[str, Any]) -> str:
 
 
 def _is_failure(fact: Fact) -> bool:
-    return fact.type.endswith((".failed", ".rejected", ".abandoned", "_failed")) or "error" in fact.properties
+    return fact.type.endswith((".failed", ".rejected", "_failed")) or "error" in fact.properties
 
 
 def _newest_by_touchpoint(facts: Sequence[Fact]) -> list[Fact]:
@@ -128,4 +128,6 @@ def _newest_by_touchpoint(facts: Sequence[Fact]) -> list[Fact]:
 
 def _said(fact: Fact) -> str:
     value = fact.properties.get("value")
+    if fact.properties.get("reason") == "HELD_BACK":
+        return f"{fact.touchpoint} wanted {value}, held back by a guardrail"
     return f"{fact.touchpoint} answered {value!r} to {fact.type}"

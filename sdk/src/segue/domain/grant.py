@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 SERVICE: Final = "service"
@@ -43,7 +44,7 @@ class Grant:
         name = type_ if kind == "event" else f"{kind}:{type_}"
         if type_.startswith("interaction.") and kind == "event":
             return True
-        return any(fnmatchcase(name, pattern) for pattern in self.writes)
+        return _matches(name, self.writes)
 
     def may_read(self, section: str, purpose: str) -> bool:
         """Whether a section (`journeys`, `traits.business`) may be seen for a purpose."""
@@ -55,6 +56,11 @@ class Grant:
     def may_read_all(self, sections: Iterable[str], purpose: str) -> bool:
         """Whether every one of the sections may be seen for a purpose."""
         return all(self.may_read(section, purpose) for section in sections)
+
+
+@lru_cache(maxsize=4096)
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def everything(touchpoint: str, channel: str = "") -> Grant:

@@ -25,9 +25,9 @@ INTERACTIONS_KEPT: Final = 8
 """Newest interaction ids remembered per journey, so that one call counts once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Journey:
-    """One passage. Instants in microseconds; immutable, a change makes a new one.
+    """One passage. Instants in microseconds. Nobody changes one, a change makes a new one (`frozen` would treble that).
 
     Attributes:
         map: name of the map.

@@ -123,6 +123,8 @@ def _orphan(content: Content, journey_map: JourneyMap, key: str, at: int) -> Non
 
 
 def _make_room(content: Content, plan: Plan, journey_map: JourneyMap, at: int) -> None:
+    if len(content.journeys) < journey_map.running:
+        return
     running = [journey for name, journey in content.journeys.items() if name[0] == journey_map.name]
     if len(running) >= journey_map.running:
         least = min(running, key=lambda journey: (journey.progress_at, journey.key))
@@ -131,7 +133,10 @@ def _make_room(content: Content, plan: Plan, journey_map: JourneyMap, at: int) -
 
 def _progressed(journey: Journey, journey_map: JourneyMap, at: int) -> Journey:
     stalled = at >= journey.stalls_at(journey_map)
-    return replace(journey, progress_at=at, stalls=journey.stalls + stalled)
+    return Journey(
+        journey.map, journey.key, journey.started_at, journey.start_seen, at, journey.stage, journey.stages,
+        journey.interactions, journey.recent_interactions, journey.stalls + stalled, journey.outcome, journey.ended_at,
+    )  # fmt: skip
 
 
 def _told(interaction: str, channel: str) -> str:

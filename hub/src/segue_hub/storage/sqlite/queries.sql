@@ -1,9 +1,11 @@
 -- name: find
-SELECT id, position, body FROM facts WHERE id = ?
+SELECT id, position, body FROM facts WHERE id IN (?)
 -- name: position_of
 SELECT position FROM facts WHERE id = ?
 -- name: resolve
 SELECT number, customer, bucket FROM identifiers WHERE value = ? AND kind = ?
+-- name: resolve_some
+SELECT kind, value, number, customer, bucket FROM identifiers WHERE value IN (?)
 -- name: members
 SELECT kind, value, number, customer, bucket FROM identifiers WHERE customer = ? ORDER BY number
 -- name: add_identifier

@@ -1,17 +1,46 @@
 """A unit of writing on SQLite: one transaction of the writing connection.
 
 Owns the translation of `ports.Unit` into prepared statements. Rows are collected and written together at the end,
-facts sorted by leaf, so that the index is walked once.
+facts sorted by leaf, so that the index is walked once. Rows are read and written many by one statement: each step of
+a statement lets go of the interpreter, and may wait long to get it back from a busy event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final
 
 import apsw
 from segue.domain.identifier import Identifier
 
 from ..ports import Checkpoint, Key, Known, Row, StoredPlan
+
+MANY: Final = (64, 8, 1)
+"""Rows of one statement: few different ones, so that all stay prepared."""
+
+
+@lru_cache(maxsize=64)
+def _listing(sql: str, count: int) -> str:
+    """The statement for `count` values in its `IN (?)`."""
+    return sql.replace("IN (?)", f"IN ({', '.join('?' * count)})")
+
+
+@lru_cache(maxsize=64)
+def _inserting(sql: str, count: int) -> str:
+    """The statement for `count` rows in its `VALUES`."""
+    head, _, row = sql.partition("VALUES ")
+    return f"{head}VALUES {', '.join([row] * count)}"
+
+
+def _in_parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows in parts as long as `MANY` allows."""
+    start = 0
+    for size in MANY:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 class SqliteUnit:
@@ -27,29 +56,33 @@ class SqliteUnit:
 
     def flush(self) -> None:
         """Writes what was collected."""
-        if self._identifiers:
-            self._run_many(self._sql["add_identifier"], self._identifiers)
-        if self._facts:
-            self._run_many(self._sql["append"], self._facts)
+        self._insert("add_identifier", self._identifiers)
+        self._insert("append", self._facts)
         if self._checkpoints:
             self._checkpoints.sort()
             self._run_many(self._sql["checkpoint"], self._checkpoints)
 
+    def _insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        sql = self._sql[statement]
+        for part in _in_parts(rows):
+            self._run(_inserting(sql, len(part)), tuple(chain.from_iterable(part)))
+
     def find(self, ids: Sequence[bytes]) -> dict[bytes, Row]:
         """See `ports.Unit.find`."""
-        run, sql, found = self._run, self._sql["find"], {}
-        for id_ in ids:
-            for row in run(sql, (id_,)):
-                found[row[0]] = Row(row[1], row[2])
-        return found
+        run, sql = self._run, self._sql["find"]
+        return {
+            id_: Row(position, body)
+            for part in _in_parts(ids)
+            for id_, position, body in run(_listing(sql, len(part)), part)
+        }
 
     def resolve(self, identifiers: Iterable[Identifier]) -> dict[Identifier, Known]:
         """See `ports.Unit.resolve`."""
-        run, sql, found = self._run, self._sql["resolve"], {}
-        for identifier in identifiers:
-            for row in run(sql, (identifier.value, identifier.kind)):
-                found[identifier] = Known(*row)
-        return found
+        run, sql, wanted = self._run, self._sql["resolve_some"], set(identifiers)
+        values = list({identifier.value for identifier in wanted})
+        rows = (row for part in _in_parts(values) for row in run(_listing(sql, len(part)), part))
+        found = {Identifier(kind, value): Known(*known) for kind, value, *known in rows}
+        return {identifier: known for identifier, known in found.items() if identifier in wanted}
 
     def members(self, customer: int) -> list[tuple[Identifier, Known]]:
         """See `ports.Unit.members`."""
