@@ -129,6 +129,7 @@ class Hub:
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
         self.fan_out = FanOut(self.contexts)
         self.plans.listeners.append(self.fan_out.everything)
+        self.touchpoints.listeners.append(self.fan_out.rouse)
         self.reports = Reports(self.contexts, self.plans, self.clock)
         self.overview = Overview(
             self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints, self.clock

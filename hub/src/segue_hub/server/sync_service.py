@@ -17,6 +17,7 @@ from segue.domain.expression import NEVER
 from segue.domain.grant import SERVICE
 from segue.domain.plan import canonical
 from segue.domain.projection import view_of
+from segue.errors import FactError
 from segue.v1 import sync_pb2 as pb
 from segue.v1 import sync_pb2_grpc as rpc
 from segue.wire import identifier_from_wire, identifier_to_wire
@@ -141,14 +142,16 @@ class _Session:
         service = self._service
         grant = service.plans.current.grant(self._stream.touchpoint)
         view = view_of(service.plans.current, grant, subscription.purpose)
+        included, unknown = self._pending(subscription)
         if not subscription.customer:
             if subscription.answered and not subscription.holds:
                 return None
             subscription.answered, subscription.holds, subscription.version = True, "", 0
-            return pb.ContextUpdate(subscription=subscription.number, gone="NOT_FOUND")
+            return pb.ContextUpdate(
+                subscription=subscription.number, gone="NOT_FOUND", included=included, unknown=unknown
+            )
         head = service.contexts.read(subscription.customer)
         version = service.contexts.version(head)
-        included, unknown = self._pending(subscription)
         held = (subscription.version, subscription.view, subscription.holds)
         customer = opaque(service.contexts.identifiers(subscription.customer)[0])
         if held == (version, view, customer):
@@ -225,10 +228,14 @@ class _Session:
         if len(stream.subscriptions) >= SUBSCRIPTIONS:
             self._error(asked.subscription, "OVERLOADED", f"a stream holds at most {SUBSCRIPTIONS} subscriptions")
             return
+        try:
+            identifier = self._service.plans.current.kinds.normal(identifier_from_wire(asked.identifier))
+        except FactError as error:
+            self._error(asked.subscription, error.code, str(error))
+            return
         subscription = Subscription(
-            asked.subscription, self._service.plans.current.kinds.normal(identifier_from_wire(asked.identifier)),
-            asked.purpose or SERVICE, stream, version=asked.version, view=asked.view, holds=asked.customer,
-            pending=set(asked.pending),
+            asked.subscription, identifier, asked.purpose or SERVICE, stream, version=asked.version, view=asked.view,
+            holds=asked.customer, pending=set(asked.pending),
         )  # fmt: skip
         self._service.fan_out.subscribe(subscription)
 

@@ -156,6 +156,11 @@ class FanOut:
                 stream.mark(subscription)
             stream.wake.set()
 
+    def rouse(self) -> None:
+        """Keys changed: every stream looks now whether its own is still valid."""
+        for stream in self.streams:
+            stream.wake.set()
+
     @property
     def subscriptions(self) -> int:
         """How many there are."""

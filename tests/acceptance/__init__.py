@@ -1,0 +1,1 @@
+"""Scenarios S1 to S11, each as its users live it."""
