@@ -37,13 +37,17 @@ def _shown(series: Series) -> str:
     return f"{_number(series.median)} ({_number(min(series.values))} to {_number(max(series.values))})"
 
 
+def _ratio(series: Series) -> str:
+    return f"{series.median:.2f}x ({min(series.values):.2f} to {max(series.values):.2f})"
+
+
 def show(report: Report) -> None:
     """Prints a report for people."""
     print(f"\n{report.id}  {report.title}\n    {report.setup}")
     rows = [("figure", "target", "ours: median (min to max)", "peer", "theirs", "ratio of pairs", "")]
     for line in report.lines:
         peer = _shown(line.peer) if line.peer else ""
-        ratio = f"{line.ratio.median:.2f}x ({min(line.ratio.values):.2f} to {max(line.ratio.values):.2f})" if line.ratio else ""
+        ratio = _ratio(line.ratio) if line.ratio else ""
         rows.append((line.figure, line.target, _shown(line.ours), line.peer_name, peer, ratio, line.verdict))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

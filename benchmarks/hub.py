@@ -5,7 +5,6 @@ Owns starting, keys, the benchmarks' plan, and what can be read of the process a
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sqlite3
@@ -107,5 +106,5 @@ def file_facts(store: Path) -> dict[str, Any]:
         (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
     finally:
         connection.close()
-    size = sum(os.stat(path).st_size for path in store.parent.glob(f"{store.name}*") if not path.name.endswith("key"))
+    size = sum(path.stat().st_size for path in store.parent.glob(f"{store.name}*") if not path.name.endswith("key"))
     return {"facts": facts, "journal": journal, "bytes": size}

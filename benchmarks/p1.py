@@ -74,8 +74,8 @@ def run(*, quick: bool = False) -> Report:
     rounds, ours, theirs = (3, 20_000, 5_000) if quick else (7, 100_000, 20_000)
     report = Report(
         "P1", "bare decision: three conditions, default, reason, freshness; context held",
-        f"SDK in this process (its 2 threads and grpcio's beside), hub idle in another, peers in a third; {rounds} pairs"
-        f" of {ours} decisions against {theirs} of each peer",
+        f"SDK in this process (its 2 threads and grpcio's beside), hub idle in another, peers in a third;"
+        f" {rounds} pairs of {ours} decisions against {theirs} of each peer",
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="segue-p1-") as temporary, HubProcess(Path(temporary)) as hub:
         touchpoint = segue.Touchpoint("bench", hub=hub.address, key=hub.key, state=Path(temporary) / "a")
@@ -115,8 +115,15 @@ def run(*, quick: bool = False) -> Report:
             mine, theirs_ = series["ours"][mode], series["peers"][name]
             report.lines.append(
                 Line(
-                    "P1", f'us per decision, record="{mode}"', mine, theirs_, call, paired_ratio(theirs_, mine),
-                    needed, at_least=True, target=f"{needed}x faster",
-                )  # fmt: skip
+                    "P1",
+                    f'us per decision, record="{mode}"',
+                    mine,
+                    theirs_,
+                    call,
+                    paired_ratio(theirs_, mine),
+                    needed,
+                    at_least=True,
+                    target=f"{needed}x faster",
+                )
             )
     return report

@@ -114,7 +114,9 @@ def _verify(report: Report, hub: HubProcess, load: Worker, sent: int, customers:
     """What was acknowledged is in the file, and folded into contexts that can be read."""
     stored = file_facts(hub.store)
     if stored["facts"] != sent or stored["journal"] != "wal":
-        raise RuntimeError(f"{sent} facts were acknowledged, {stored['facts']} are stored (journal {stored['journal']})")
+        raise RuntimeError(
+            f"{sent} facts were acknowledged, {stored['facts']} are stored (journal {stored['journal']})"
+        )
     read = 0
     for customer in (1, 2, customers // 3, customers // 2, customers - 1, customers):
         context = hub.read(f"A-{customer:07d}")

@@ -5,7 +5,6 @@ Owns starting them in a temporary folder and checking that they really promise w
 
 from __future__ import annotations
 
-import glob
 import os
 import pwd
 import shutil
@@ -32,8 +31,8 @@ def binary(name: str) -> str:
     """The path of a server's program; empty where it is not installed."""
     if name == "redis":
         return shutil.which("redis-server") or ""
-    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda path: int(path.split("/")[4]))
-    return found[-1] if found else shutil.which("postgres") or ""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    return str(found[-1]) if found else shutil.which("postgres") or ""
 
 
 def install(name: str) -> None:
@@ -81,7 +80,8 @@ class Server:
             check=True, stdout=self._log, stderr=self._log, cwd=self._folder, **user,
         )  # fmt: skip
         command = [binary("postgres"), "-D", data, "-k", self.where, "-c", "listen_addresses="]
-        command += ["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB"]
+        for setting in ("fsync=on", "synchronous_commit=on", "shared_buffers=256MB", "max_wal_size=4GB"):
+            command += ["-c", setting]
         process = subprocess.Popen(command, stdout=self._log, stderr=self._log, cwd=self._folder, **user)
         wait_for("postgres", lambda: (self._folder / ".s.PGSQL.5432").exists())
         return process

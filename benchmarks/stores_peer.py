@@ -96,7 +96,10 @@ if __name__ == "__main__":
     stores = Stores()
     serve(
         {
-            "redis": stores.connect_redis, "postgres": stores.connect_postgres, "prepare": stores.prepare,
-            "xadd": stores.xadd, "copy": stores.copy,
-        }  # fmt: skip
+            "redis": stores.connect_redis,
+            "postgres": stores.connect_postgres,
+            "prepare": stores.prepare,
+            "xadd": stores.xadd,
+            "copy": stores.copy,
+        }
     )

@@ -1,0 +1,1 @@
+"""Examples that really run: each is run by a test."""

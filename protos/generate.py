@@ -18,7 +18,14 @@ def generate(target: Path) -> None:
     """Writes the package `segue.v1` below `target`."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "segue" / "v1").glob("*.proto"))
     plugin = Path(sys.prefix) / "bin" / "protoc-gen-mypy"
-    arguments = ["", f"--plugin=protoc-gen-mypy={plugin}", f"-I{ROOT}", f"--python_out={target}", f"--grpc_python_out={target}", f"--mypy_out=quiet:{target}"]
+    arguments = [
+        "",
+        f"--plugin=protoc-gen-mypy={plugin}",
+        f"-I{ROOT}",
+        f"--python_out={target}",
+        f"--grpc_python_out={target}",
+        f"--mypy_out=quiet:{target}",
+    ]
     if protoc.main([*arguments, *files]) != 0:
         sys.exit("protoc failed")
     package = target / "segue" / "v1"

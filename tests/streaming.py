@@ -72,9 +72,14 @@ class Stream:
             self.history.held[number] = held
         self.say(
             subscribe=sync_pb2.Subscribe(
-                subscription=number, identifier=identifier_to_wire(identifier), purpose=purpose, version=held[0],
-                view=held[1], customer=held[2], pending=pending or [],
-            )  # fmt: skip
+                subscription=number,
+                identifier=identifier_to_wire(identifier),
+                purpose=purpose,
+                version=held[0],
+                view=held[1],
+                customer=held[2],
+                pending=pending or [],
+            )
         )
 
     def frames(self, subscription: int) -> list[sync_pb2.ContextUpdate]:

@@ -1,0 +1,1 @@
+"""The chat: a page, a websocket, a decision."""

@@ -51,7 +51,11 @@ async def conversation(request: web.Request) -> web.WebSocketResponse:
         customer.within(f"chat-{uuid.uuid4().hex[:12]}")
         customer.track("chat.opened")
         told = state(customer)
-        hello = "An agent joins you. You need not repeat anything." if "brief" in told else "Hello! I am the bot. How can I help?"
+        hello = (
+            "An agent joins you. You need not repeat anything."
+            if "brief" in told
+            else "Hello! I am the bot. How can I help?"
+        )
         await socket.send_json({"say": hello, **told})
         beat = asyncio.create_task(_keep_current(socket, customer, told))
         try:
@@ -60,7 +64,11 @@ async def conversation(request: web.Request) -> web.WebSocketResponse:
                     text = str(json.loads(message.data).get("text", ""))[:2000]
                     customer.track("chat.message", text=text)
                     now = state(customer)
-                    reply = "I have read what happened and look into it." if "brief" in now else "Have you tried our help pages?"
+                    reply = (
+                        "I have read what happened and look into it."
+                        if "brief" in now
+                        else "Have you tried our help pages?"
+                    )
                     await socket.send_json({"say": reply, **now})
         finally:
             beat.cancel()

@@ -127,8 +127,8 @@ def killed(hub: HubProcess, channels: dict[str, ChannelProcess]) -> None:
         return answer if answer["age_s"] >= 2 else None
 
     answer = eventually("chat says how old its context is", old)
-    require(answer["value"] == "priority_agent", f"chat still routes to a priority agent, context {answer['freshness']},"
-            f" {answer['age_s']} s old")  # fmt: skip
+    aged = f"context {answer['freshness']}, {answer['age_s']} s old"
+    require(answer["value"] == "priority_agent", f"chat still routes to a priority agent, {aged}")
     chat.ask("message", who=known_as("account"), type="chat.message", properties={"text": "are you still there?"})
     channels["app"].ask(
         "message", who=known_as("account"), type="transfer.started", properties={"transfer_id": "T-77"}, ago=19
@@ -143,7 +143,10 @@ def killed(hub: HubProcess, channels: dict[str, ChannelProcess]) -> None:
     def began(shown: dict[str, Any]) -> str:
         return str(next(j["started_at"] for j in shown["journeys"] if j["key"] == "T-77"))
 
-    require(began(after) < began(before), f"the late fact took its place: the journey began {began(after)}, not {began(before)}")
+    require(
+        began(after) < began(before),
+        f"the late fact took its place: the journey began {began(after)}, not {began(before)}",
+    )
     fresh = eventually("chat is live again", lambda: _live(chat), 20)
     require(fresh["value"] == "priority_agent", "chat is live again and decides the same")
 
@@ -177,7 +180,11 @@ def side_by_side(siloed: Counted, federated: Counted) -> None:
     """The same story twice, counted."""
     step("Ann's story, twice")
     table = Table("", "without Segue", "with Segue")
-    for title, figure in (("asked again", "asked"), ("interactions", "interactions"), ("offers while in trouble", "offered")):
+    for title, figure in (
+        ("asked again", "asked"),
+        ("interactions", "interactions"),
+        ("offers while in trouble", "offered"),
+    ):
         table.add_row(title, str(getattr(siloed, figure)), str(getattr(federated, figure)))
     for name in ("ivr", "web", "chat"):
         table.add_row(f"{name} decides", siloed.answers[name]["value"], federated.answers[name]["value"])
@@ -192,7 +199,9 @@ def main() -> int:
     """Runs the demo."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--customers", type=int, default=3000, help="generated customers around Ann")
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEGUE_SEED", "20")), help="of the generated ones")
+    parser.add_argument(
+        "--seed", type=int, default=int(os.environ.get("SEGUE_SEED", "20")), help="of the generated ones"
+    )
     parser.add_argument("--serve", action="store_true", help="leave the hub running afterwards")
     arguments = parser.parse_args()
     began = time.monotonic()

@@ -163,8 +163,8 @@ def status(channel: Channel, move: Said) -> Said:
 
 
 MOVES: dict[str, Callable[[Channel, Said], Said]] = {
-    "app": app, "web": web, "ivr": ivr, "chat": chat, "desk": desk, "email": email, "message": message, "decide": decide,
-    "status": status,
+    "app": app, "web": web, "ivr": ivr, "chat": chat, "desk": desk, "email": email, "message": message,
+    "decide": decide, "status": status,
 }  # fmt: skip
 
 

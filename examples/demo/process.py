@@ -76,7 +76,7 @@ class HubProcess:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
-        """kill -9: no goodbye."""
+        """Kill -9: no goodbye."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()

@@ -1,0 +1,1 @@
+"""The agent desk: whom a customer is handed to."""

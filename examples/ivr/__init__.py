@@ -1,0 +1,1 @@
+"""The phone menu: a voice webhook that knows the caller."""

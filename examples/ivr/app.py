@@ -101,7 +101,9 @@ def main() -> None:
         parser.error("set VOICE_TOKEN to the token that the voice provider signs its requests with")
     touchpoint = segue.AsyncTouchpoint("ivr")
     try:
-        web.run_app(make_app(touchpoint, token), host="127.0.0.1", port=arguments.port, print=None, shutdown_timeout=1.0)
+        web.run_app(
+            make_app(touchpoint, token), host="127.0.0.1", port=arguments.port, print=None, shutdown_timeout=1.0
+        )
     finally:
         touchpoint.close()
 

@@ -12,6 +12,8 @@ import hmac
 from collections.abc import Mapping
 from xml.sax.saxutils import escape, quoteattr
 
+HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
+
 
 def signature(token: str, url: str, parameters: Mapping[str, str]) -> str:
     """The signature of a request."""
@@ -27,14 +29,14 @@ def is_signed(token: str, url: str, parameters: Mapping[str, str], given: str) -
 def ask(text: str, action: str) -> str:
     """Says something and waits for one digit."""
     gather = f'<Gather numDigits="1" timeout="6" action={quoteattr(action)}><Say>{escape(text)}</Say></Gather>'
-    return f'<?xml version="1.0" encoding="UTF-8"?><Response>{gather}<Redirect>{escape(action)}</Redirect></Response>'
+    return f"{HEAD}<Response>{gather}<Redirect>{escape(action)}</Redirect></Response>"
 
 
 def dial(text: str, number: str) -> str:
     """Says something and connects."""
-    return f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{escape(text)}</Say><Dial>{escape(number)}</Dial></Response>'
+    return f"{HEAD}<Response><Say>{escape(text)}</Say><Dial>{escape(number)}</Dial></Response>"
 
 
 def end(text: str) -> str:
     """Says something and hangs up."""
-    return f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{escape(text)}</Say><Hangup/></Response>'
+    return f"{HEAD}<Response><Say>{escape(text)}</Say><Hangup/></Response>"

@@ -1,0 +1,1 @@
+"""The website: a slot that helps instead of selling."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import segue
-from examples.ivr import twiml
 from segue_hub.testing import RunningHub, run_hub
+
+from examples.ivr import twiml
 
 from .example_app import ROOT, post, running
 
@@ -80,9 +81,7 @@ def test_a_wrong_signature_is_refused(address: str) -> None:
 
 
 def test_without_a_hub_the_default_answers_within_a_second(tmp_path: Path) -> None:
-    with running(
-        "examples.ivr.app", tmp_path, SEGUE_HUB="127.0.0.1:9", SEGUE_KEY="x", VOICE_TOKEN=TOKEN
-    ) as served:
+    with running("examples.ivr.app", tmp_path, SEGUE_HUB="127.0.0.1:9", SEGUE_KEY="x", VOICE_TOKEN=TOKEN) as served:
         status, text, seconds = turn(served, "/voice")
     assert status == 200
     assert "Press 1 for payments" in text

@@ -228,9 +228,7 @@ def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
 
 
 def test_plans_are_kept_oldest_first_with_all_they_carry(store: Store) -> None:
-    plans = [
-        StoredPlan(number, f"digest{number}", number, 5, "ann", "why", b'{"x":1}', b"{}") for number in (1, 2)
-    ]
+    plans = [StoredPlan(number, f"digest{number}", number, 5, "ann", "why", b'{"x":1}', b"{}") for number in (1, 2)]
     for plan in plans:
         with store.unit() as unit:
             unit.append_change(plan.position, "plan", plan.digest)

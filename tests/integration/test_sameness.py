@@ -129,9 +129,7 @@ def same(hubs: dict[str, Kept], facts: list[Fact]) -> None:
 
 @law(60)
 @given(logs(least=1, most=20), st.randoms(use_true_random=False))
-def test_arrival_does_not_change_what_is_known(
-    hubs: dict[str, Kept], found: list[Fact], chance: random.Random
-) -> None:
+def test_arrival_does_not_change_what_is_known(hubs: dict[str, Kept], found: list[Fact], chance: random.Random) -> None:
     facts = own(found)
     arrived = facts + chance.sample(facts, len(facts) // 2)
     chance.shuffle(arrived)

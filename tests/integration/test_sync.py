@@ -18,7 +18,9 @@ from segue_hub.testing import RunningHub, run_hub
 from tests.joining import EXAMPLE, joined
 from tests.waiting import eventually
 
-READS = "{service: [identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences]}"
+READS = (
+    "{service: [identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences]}"
+)
 
 
 def with_text(file: str, before: str, after: str) -> dict[str, str]:
@@ -93,7 +95,7 @@ def test_a_plan_push_reaches_every_touchpoint_and_the_status_shows_who_runs_it(h
     chat, app = crew("chat"), crew("app")
     before = chat.status()["plan"]
     assert before == hub.hub.plans.current.digest
-    after = hub.push(with_text("maps/support.yaml", "stalls: {after: \"2d\"}", "stalls: {after: \"3d\"}"))
+    after = hub.push(with_text("maps/support.yaml", 'stalls: {after: "2d"}', 'stalls: {after: "3d"}'))
     assert after != before
     eventually(lambda: chat.status()["plan"] == app.status()["plan"] == after)
     eventually(lambda: instance(hub, "chat")["plan"] == instance(hub, "app")["plan"] == after)
@@ -113,7 +115,7 @@ def test_a_plan_that_an_sdk_cannot_run_is_refused_with_the_reason_and_the_last_g
             raise PlanError("this SDK knows no maps of that sort", field="maps.money_transfer")
 
         monkeypatch.setattr("segue.sync.Plan", too_new)
-        bad = hub.push(with_text("maps/support.yaml", "stalls: {after: \"2d\"}", "stalls: {after: \"3d\"}"))
+        bad = hub.push(with_text("maps/support.yaml", 'stalls: {after: "2d"}', 'stalls: {after: "3d"}'))
         eventually(lambda: chat.status()["plan_refused"])
         assert chat.status()["plan"] == good
         assert chat.status()["plan_refused"]["digest"] == bad

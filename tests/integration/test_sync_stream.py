@@ -91,7 +91,10 @@ def test_a_merge_is_one_frame_with_the_whole_new_context_on_every_subscription(c
         before = [stream.frame(number) for number in (1, 2)]
         assert before[0].context.customer != before[1].context.customer
         app.send(event("transfer.failed", "account=S-4", "device=S-4", transfer_id="T"))
-        after = [stream.frame(n, lambda f: f.context.customer == before[1].context.customer and facts(f) == 3) for n in (1, 2)]
+        after = [
+            stream.frame(n, lambda f: f.context.customer == before[1].context.customer and facts(f) == 3)
+            for n in (1, 2)
+        ]
         assert watch_checks.lasting(after[0]) == watch_checks.lasting(after[1])
         assert [facts(f) for f in stream.frames(1)] == [facts(f) for f in stream.frames(2)] == [1, 3]
         assert not any(frame.gone for frame in stream.history.frames())
@@ -211,7 +214,11 @@ def test_a_pending_fact_that_is_included_is_told_although_nothing_else_changed(c
 
 
 def test_a_new_plan_is_sent_before_any_context_that_it_folded() -> None:
-    with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("chat")) as chat, calling(hub.address, hub.key("app")) as app:
+    with (
+        run_hub(EXAMPLE) as hub,
+        calling(hub.address, hub.key("chat")) as chat,
+        calling(hub.address, hub.key("app")) as app,
+    ):
         app.send(event("transfer.failed", "account=S-20", transfer_id="T"))
         with streaming(chat) as stream:
             stream.subscribe(1, "account=S-20")
@@ -252,7 +259,9 @@ def test_six_checks_hold_on_a_busy_history(hub: RunningHub, monkeypatch: pytest.
             for number, name in enumerate(names, 1):
                 stream.subscribe(number, name)
             for step in range(60):
-                linked = [names[0], names[2]] if step == 30 else [names[1], names[3]] if step == 45 else [names[step % 5]]
+                linked = (
+                    [names[0], names[2]] if step == 30 else [names[1], names[3]] if step == 45 else [names[step % 5]]
+                )
                 app.send(*(event("transfer.started", *linked, transfer_id=f"T{step}") for _ in range(1 + step % 3)))
             truth = {}
             for number, name in enumerate(names, 1):
@@ -306,16 +315,15 @@ def test_a_bookmark_that_differs_from_what_the_client_holds_is_healed_by_saying_
 
 
 def test_a_hub_that_stops_says_goodbye_first() -> None:
-    with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("chat")) as caller:
-        with streaming(caller) as stream:
-            eventually(lambda: stream.heard("welcome"))
-            hub._loop.call_soon_threadsafe(hub.hub.ask_to_stop)
-            assert stream.ended.wait(10)
-            assert stream.error is None
-            assert stream.history.messages[-1].WhichOneof("body") == "goodbye"
-            goodbye = stream.history.messages[-1].goodbye
-            assert "stopping" in goodbye.reason
-            assert goodbye.reconnect_after_ms > 0
+    with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("chat")) as caller, streaming(caller) as stream:
+        eventually(lambda: stream.heard("welcome"))
+        hub._loop.call_soon_threadsafe(hub.hub.ask_to_stop)
+        assert stream.ended.wait(10)
+        assert stream.error is None
+        assert stream.history.messages[-1].WhichOneof("body") == "goodbye"
+        goodbye = stream.history.messages[-1].goodbye
+        assert "stopping" in goodbye.reason
+        assert goodbye.reconnect_after_ms > 0
 
 
 def test_a_revoked_key_ends_its_streams_at_once_and_no_others(hub: RunningHub) -> None:

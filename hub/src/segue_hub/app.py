@@ -169,17 +169,30 @@ class Hub:
         )
         sync_pb2_grpc.add_SyncServiceServicer_to_server(
             SyncService(
-                self.fan_out, self.contexts, projections, self.plans, self.audiences, self.timers, self.store, gate,
+                self.fan_out,
+                self.contexts,
+                projections,
+                self.plans,
+                self.audiences,
+                self.timers,
+                self.store,
+                gate,
                 self.clock,
-            ),  # fmt: skip
+            ),
             server,
         )
         plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(self.plans), server)
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(
-                self.store, self.contexts, self.plans, self.audiences, self.reports, self.overview, self.touchpoints,
+                self.store,
+                self.contexts,
+                self.plans,
+                self.audiences,
+                self.reports,
+                self.overview,
+                self.touchpoints,
                 fact_from_bytes,
-            ),  # fmt: skip
+            ),
             server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -208,7 +221,7 @@ class Hub:
             stream.closing = "the hub is stopping"
             stream.wake.set()
         deadline = asyncio.get_running_loop().time() + grace / 2
-        while self.fan_out.streams and asyncio.get_running_loop().time() < deadline:
+        while self.fan_out.streams and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  # many end
             await asyncio.sleep(0.01)
         if self._side_port is not None:
             await self._side_port.stop()

@@ -43,9 +43,7 @@ class Settings:
         if bool(self.certificate) != bool(self.private_key):
             raise ConfigError("TLS needs both --certificate and --private-key")
         if not self.certificate and not self.insecure:
-            raise ConfigError(
-                "no certificate: give --certificate and --private-key, or say --insecure (loopback only)"
-            )
+            raise ConfigError("no certificate: give --certificate and --private-key, or say --insecure (loopback only)")
         if self.insecure and not is_loopback(self.host):
             raise ConfigError(f"--insecure listens on loopback only, not on {self.host}: give a certificate")
         for file in (self.certificate, self.private_key):

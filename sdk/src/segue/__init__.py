@@ -23,7 +23,7 @@ from .domain.identifier import Identifier
 from .errors import ConfigError, InputError, NameUnknown, NotCovered, NotGranted, SegueError
 from .session import Session
 from .touchpoint import Touchpoint
-from .version import VERSION as __version__
+from .version import VERSION as __version__  # noqa: N811  # the name that Python asks for
 
 __all__ = [
     "Action",

@@ -383,5 +383,3 @@ def json_text(value: Any) -> Any:
     except (TypeError, ValueError):
         return repr(value)
     return value
-
-

@@ -186,7 +186,8 @@ class Session:
 
         Args:
             type: event type, by the plan's vocabulary or the team's alias.
-            properties: details; `more` are details too.
+            properties: details.
+            **more: details too.
             occurred_at: aware; now where not given.
             durable: waits (at most a second) until it is on this machine's disk.
         """
@@ -245,9 +246,7 @@ class Session:
         if journalled is not None:
             journalled.wait(1.0)
 
-    def _fact(
-        self, kind: str, type_: str, properties: dict[str, Any], occurred_at: datetime | None = None
-    ) -> Fact:
+    def _fact(self, kind: str, type_: str, properties: dict[str, Any], occurred_at: datetime | None = None) -> Fact:
         runtime, touchpoint = self._runtime, self._touchpoint
         at = from_datetime(occurred_at) if occurred_at is not None else runtime.now()
         return Fact(

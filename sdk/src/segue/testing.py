@@ -121,9 +121,8 @@ class FakeHub:
     """
 
     def __init__(self, plan: Plan | Mapping[str, Any] | Path | None = None, clock: Clock | None = None) -> None:
-        if isinstance(plan, Path):
-            plan = json.loads(plan.read_bytes())
-        self.plan = plan if isinstance(plan, Plan) else Plan(plan) if plan else EMPTY
+        document = json.loads(plan.read_bytes()) if isinstance(plan, Path) else plan
+        self.plan = document if isinstance(document, Plan) else Plan(document) if document else EMPTY
         self.clock = clock or Clock()
         self.ids = FactIds()
         self.facts: list[Fact] = []
@@ -266,5 +265,3 @@ class FakeRuntime(Runtime):
         """How the fake is."""
         return {"touchpoint": self.config.touchpoint, "connection": "DOWN" if self._hub.down else "READY",
                 "plan": self.plan.digest, "decisions": self.decisions}  # fmt: skip
-
-

@@ -127,9 +127,7 @@ class Touchpoint:
         if not identifiers:
             raise ConfigError('name the customer, e.g. session(account="A-1009")')
         kinds = self.runtime().plan.kinds
-        named = tuple(
-            sorted((kinds.normal(Identifier(k, str(v))) for k, v in identifiers.items()), key=kinds.strength)
-        )
+        named = tuple(sorted((kinds.normal(Identifier(k, str(v))) for k, v in identifiers.items()), key=kinds.strength))
         session = Session(self, named, purpose, span(keep))
         timeout = wait if isinstance(wait, int | float) else span(wait) / SECOND
         if session.waits and timeout > 0:

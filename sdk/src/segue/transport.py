@@ -13,7 +13,15 @@ from typing import Any, Final
 import grpc
 
 from .config import Config
-from .v1 import context_pb2, context_pb2_grpc, event_service_pb2, event_service_pb2_grpc, fact_pb2, sync_pb2, sync_pb2_grpc
+from .v1 import (
+    context_pb2,
+    context_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    fact_pb2,
+    sync_pb2,
+    sync_pb2_grpc,
+)
 
 _OPTIONS: Final = [
     ("grpc.keepalive_time_ms", 30_000),
@@ -47,9 +55,7 @@ class Transport:
         self._sync = sync_pb2_grpc.SyncServiceStub(self._channel)
         self._contexts = context_pb2_grpc.ContextServiceStub(self._channel)
 
-    def publish(
-        self, bodies: Sequence[bytes], done: Callable[[list[Verdict] | None, str, int], None]
-    ) -> None:
+    def publish(self, bodies: Sequence[bytes], done: Callable[[list[Verdict] | None, str, int], None]) -> None:
         """Sends a batch; `done(verdicts, error, backoff_ms)` is called from gRPC's thread, verdicts None on failure."""
         request = event_service_pb2.PublishEventsRequest(facts=[fact_pb2.Fact.FromString(body) for body in bodies])
         future = self._events.PublishEvents.future(request, timeout=PUBLISH_DEADLINE, metadata=self._metadata)
@@ -72,7 +78,10 @@ class Transport:
 
     def get_context(self, request: context_pb2.GetContextRequest, timeout: float) -> context_pb2.GetContextResponse:
         """A cold read."""
-        return self._contexts.GetContext(request, timeout=timeout, metadata=self._metadata)
+        response: context_pb2.GetContextResponse = self._contexts.GetContext(
+            request, timeout=timeout, metadata=self._metadata
+        )
+        return response
 
     def close(self) -> None:
         """Ends everything that is under way."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from .sync import Incoming, Outgoing
 from .v1 import sync_pb2
@@ -46,7 +47,7 @@ def _audience(body: sync_pb2.AudienceChange) -> dict[str, Any]:
     return {"subscription": body.subscription, "audience": body.audience, "reset": body.reset, "members": members}
 
 
-_FIELDS = {
+_FIELDS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "welcome": lambda body: {
         "incarnation": body.incarnation, "server_time": body.server_time, "touchpoint": body.touchpoint
     },

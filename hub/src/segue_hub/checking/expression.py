@@ -183,7 +183,7 @@ def _compile(environment: Any, source: str, explain: Any) -> checked_pb2.Checked
 
 def _is_bool(checked: checked_pb2.CheckedExpr) -> bool:
     kind = checked.type_map[checked.expr.id]
-    return kind.primitive == checked_pb2.Type.BOOL or kind.WhichOneof("type_kind") == "dyn"
+    return bool(kind.primitive == checked_pb2.Type.BOOL or kind.WhichOneof("type_kind") == "dyn")
 
 
 def parse_unchecked(environment: Any, source: str) -> syntax_pb2.Expr:
@@ -230,7 +230,7 @@ def _no_has_of_variables(environment: Any, source: str, names: Iterable[str]) ->
 
 def _dotted(expression: syntax_pb2.Expr) -> str:
     if expression.WhichOneof("expr_kind") != "select_expr":
-        return expression.ident_expr.name.lstrip(".")
+        return str(expression.ident_expr.name).lstrip(".")
     operand = _dotted(expression.select_expr.operand)
     return f"{operand}.{expression.select_expr.field}" if operand else ""
 

@@ -72,7 +72,9 @@ class _Check:
         if not self._checked.ok:
             return self._checked
         self._references()
-        checker = Checker(_vocabulary(self._document), self._document.get("maps", {}), self._document.get("audiences", {}))
+        checker = Checker(
+            _vocabulary(self._document), self._document.get("maps", {}), self._document.get("audiences", {})
+        )
         for path, shape in self._shapes.items():
             for expression in shape.expressions:
                 self._expression(checker, path, expression)
@@ -89,9 +91,14 @@ class _Check:
              severity: str = "error") -> None:  # fmt: skip
         self._checked.problems.append(
             Problem(
-                file=path or self._paths.get(field_.partition(".")[0], "."), line=line, column=column, field=field_,
-                message=message, cure=cure, severity=severity,
-            )  # fmt: skip
+                file=path or self._paths.get(field_.partition(".")[0], "."),
+                line=line,
+                column=column,
+                field=field_,
+                message=message,
+                cure=cure,
+                severity=severity,
+            )
         )
 
     def _read(self, path: str, text: str) -> None:
@@ -185,7 +192,9 @@ class _Check:
             self._say(f"maps.{name}.stalls", "stalls no earlier than it is abandoned", "Give stalls the shorter time",
                       path=path, line=line, column=column)  # fmt: skip
         if "starts" not in body and "key" not in body:
-            self._say(f"maps.{name}", "'starts' is missing", "A map without a key needs to know when it begins", path=path)
+            self._say(
+                f"maps.{name}", "'starts' is missing", "A map without a key needs to know when it begins", path=path
+            )
         parent = body.get("parent")
         maps = self._document.get("maps", {})
         if parent and parent not in maps:
@@ -198,7 +207,8 @@ class _Check:
             limits = [limit for limit in _LIMITS if limit in rule]
             line, column = self._where(path, name)
             if len(limits) != 1:
-                self._say(f"guardrails.{name}", f"has {len(limits)} limits" + (f": {', '.join(limits)}" if limits else ""),
+                found = f": {', '.join(limits)}" if limits else ""
+                self._say(f"guardrails.{name}", f"has {len(limits)} limits{found}",
                           "Give exactly one of " + ", ".join(_LIMITS), path=path, line=line, column=column)  # fmt: skip
             consent = rule.get("requires_consent")
             if consent and purposes and consent not in purposes:
@@ -224,8 +234,10 @@ class _Check:
                 for index, section in enumerate(granted):
                     if section not in sections:
                         place = self._texts[path].places[name, "reads", purpose, index]
-                        self._say(f"touchpoints.{name}.reads.{purpose}", f"no section is called {section!r}",
-                                  did_you_mean(section, sections), path=path, line=place.line, column=place.column)  # fmt: skip
+                        self._say(
+                            f"touchpoints.{name}.reads.{purpose}", f"no section is called {section!r}",
+                            did_you_mean(section, sections), path=path, line=place.line, column=place.column,
+                        )  # fmt: skip
 
 
 def _filled(value: Any) -> Any:

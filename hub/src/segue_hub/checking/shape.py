@@ -1,7 +1,7 @@
 """The shape of plan files, held against the published JSON Schema, with places.
 
-Owns the walk over a schema's small subset (type, properties, required, enum, pattern, bounds) and the cures: the nearest
-known key, quotes where YAML needs them.
+Owns the walk over a schema's small subset (type, properties, required, enum, pattern, bounds) and the cures: the
+nearest known key, quotes where YAML needs them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from segue.domain.vocabulary import did_you_mean
 from .problem import Problem
 from .yaml_text import Path, Place, YamlText
 
-_TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+}
 _WORDS = {"object": "a mapping", "array": "a list", "string": "a text", "boolean": "true or false",
           "integer": "a whole number", "number": "a number"}  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -74,7 +81,7 @@ class Shape:
             rule = _definition(rule["$ref"].rpartition("/")[2]) | {k: v for k, v in rule.items() if k != "$ref"}
             note = note or rule.get("x-segue", "")
         if "anyOf" in rule:
-            fitting = [option for option in rule["anyOf"] if isinstance(value, _TYPES[_kind(option)])]
+            fitting = [option for option in rule["anyOf"] if _fits(value, _kind(option))]
             if not fitting:
                 words = " or ".join(_WORDS[_kind(option)] for option in rule["anyOf"])
                 self._say(path, f"{value!r} is not {words}")
@@ -96,7 +103,7 @@ class Shape:
                 self._say(path, f"{value!r} is not known", did_you_mean(str(value), [str(v) for v in rule["enum"]]))
             return
         kind = rule.get("type", "object")
-        if not isinstance(value, _TYPES[kind]) or (kind in ("integer", "number") and isinstance(value, bool)):
+        if not _fits(value, kind) or (kind in ("integer", "number") and isinstance(value, bool)):
             self._say(path, f"{value!r} is not {_WORDS[kind]}", "Quote it" if kind == "string" else "")
             return
         if kind == "object":
@@ -157,6 +164,10 @@ class Shape:
             self._say(path, f"{value} is too large", f"At most {rule['maximum']}")
 
 
+def _fits(value: Any, kind: str) -> bool:
+    return isinstance(value, _TYPES[kind])
+
+
 def _kind(rule: dict[str, Any]) -> str:
     if "$ref" in rule:
         rule = _definition(rule["$ref"].rpartition("/")[2])
@@ -165,5 +176,3 @@ def _kind(rule: dict[str, Any]) -> str:
 
 def _definition(name: str) -> dict[str, Any]:
     return dict(schema()["$defs"][name])
-
-

@@ -84,6 +84,7 @@ def _value(node: Node, path: Path, found: YamlText) -> Any:
         return result
     if isinstance(node, SequenceNode):
         return [_value(item, (*path, index), found) for index, item in enumerate(node.value)]
+    assert isinstance(node, ScalarNode)
     return _scalar(node)
 
 

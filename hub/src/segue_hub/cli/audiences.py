@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from typing import IO
 
 import click
 from segue.v1 import admin_service_pb2 as pb
@@ -29,7 +30,8 @@ def list_(client: Client, as_json: bool) -> None:
         found = client.admin.ListAudiences(pb.ListAudiencesRequest(), timeout=_SCAN).audiences
     if as_json:
         print_json([
-            {"name": a.name, "title": a.title, "owner": a.owner, "members": a.members, "when": a.expression} for a in found
+            {"name": a.name, "title": a.title, "owner": a.owner, "members": a.members, "when": a.expression}
+            for a in found
         ])  # fmt: skip
         return
     print_table("", ["audience", "members", "owner", "title"], [[a.name, a.members, a.owner, a.title] for a in found])
@@ -52,7 +54,7 @@ def members(client: Client, name: str, as_json: bool) -> None:
 @click.option("-o", "--output", type=click.File("w"), default="-", help="Where; standard output where not given.")
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
 @hub_options()
-def export(client: Client, name: str, output: click.utils.LazyFile, form: str) -> None:
+def export(client: Client, name: str, output: IO[str], form: str) -> None:
     """Writes the members of an audience: the customer, then one identifier of each kind."""
     count = 0
     with answering(client.address):
@@ -73,5 +75,3 @@ def export(client: Client, name: str, output: click.utils.LazyFile, form: str) -
             count += 1
     if output is not sys.stdout:
         errors.print(f"{count} members of {name}")
-
-

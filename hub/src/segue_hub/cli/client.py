@@ -33,7 +33,6 @@ class Client:
     events: Any
 
 
-
 def connect(address: str, key: str, ca: str) -> Client:
     """Connects lazily; nothing is sent yet."""
     options = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
@@ -51,7 +50,7 @@ def connect(address: str, key: str, ca: str) -> Client:
     )
 
 
-class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
+class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """Puts the key on every call."""
 
     def __init__(self, key: str) -> None:
@@ -69,7 +68,7 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 @dataclass(frozen=True, slots=True)
-class _Details(grpc.ClientCallDetails):  # type: ignore[misc]
+class _Details(grpc.ClientCallDetails):
     method: str
     timeout: float | None
     metadata: Any

@@ -57,7 +57,9 @@ def show(client: Client, identifier: str, as_json: bool) -> None:
     if as_json:
         print_json(plain)
         return
-    console.print(f"[bold]{plain['customer']}[/bold]  version {plain['version']}, {plain['facts']} facts, plan {plain['plan']}")
+    console.print(
+        f"[bold]{plain['customer']}[/bold]  version {plain['version']}, {plain['facts']} facts, plan {plain['plan']}"
+    )
     console.print(f"  {plain['brief']}\n", markup=False)
     console.print(f"known by   {'  '.join(plain['identifiers'])}", markup=False)
     for name, trait in plain["traits"].items():
@@ -139,8 +141,12 @@ def explain(client: Client, identifier: str, name: str, limit: int, as_json: boo
         fail(f"no decision{f' {name!r}' if name else ''} is recorded for {identifier}")
     for fact in facts:
         properties = fact["properties"]
-        console.print(f"[bold]{fact['type']}[/bold] = {properties.get('value')!r}  at {fact['occurred_at']} by {fact['touchpoint']}")
+        console.print(
+            f"[bold]{fact['type']}[/bold] = {properties.get('value')!r}"
+            f"  at {fact['occurred_at']} by {fact['touchpoint']}"
+        )
         console.print(f"  {properties.get('explain', properties.get('reason', ''))}", markup=False)
         console.print(
-            f"  plan {properties.get('plan')}, context version {properties.get('version')}, id {fact['id']}", markup=False
+            f"  plan {properties.get('plan')}, context version {properties.get('version')}, id {fact['id']}",
+            markup=False,
         )

@@ -79,7 +79,11 @@ def send(
 
 @events.command()
 @click.argument("identifiers", nargs=-1)
-@click.option("--after", default=0, help="A position of the change log to begin behind; -1 for the whole log; from now on where not given.")
+@click.option(
+    "--after",
+    default=0,
+    help="A position of the change log to begin behind; -1 for the whole log; from now on where not given.",
+)
 @click.option("--count", default=0, help="Ends after so many facts.")
 @json_option
 @hub_options()

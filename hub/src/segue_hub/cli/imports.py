@@ -18,8 +18,17 @@ from .output import answering, console, errors, fail, json_option, print_json
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--mapping", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True, help="How rows become facts (YAML).")
-@click.option("--rejects", type=click.Path(path_type=Path), help="Where rejects go; FILE.rejects.jsonl in the working directory where not given.")
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="How rows become facts (YAML).",
+)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path),
+    help="Where rejects go; FILE.rejects.jsonl in the working directory where not given.",
+)
 @click.option("--patience", default=60.0, show_default=True, help="Seconds to wait for a hub that is away.")
 @click.option("--dry-run", is_flag=True, help="Reads and explains every row, sends nothing.")
 @json_option
@@ -66,7 +75,11 @@ def import_(
 
 def _reading(mapper: Mapper) -> dict[str, str]:
     reads = mapper.reads
-    return {"form": reads.get("format", ""), "delimiter": reads.get("delimiter", ","), "encoding": reads.get("encoding", "utf-8")}
+    return {
+        "form": reads.get("format", ""),
+        "delimiter": reads.get("delimiter", ","),
+        "encoding": reads.get("encoding", "utf-8"),
+    }
 
 
 def _explained(file: Path, mapper: Mapper, tally: Tally) -> Tally:
@@ -88,7 +101,10 @@ def _told(tally: Tally, rejects: Path, as_json: bool) -> None:
     if as_json:
         print_json(tally.plain())
         return
-    console.print(f"{tally.rows} rows: {tally.kept} kept, {sum(tally.skipped.values())} skipped, {sum(tally.rejected.values())} rejected")
+    console.print(
+        f"{tally.rows} rows: {tally.kept} kept, {sum(tally.skipped.values())} skipped,"
+        f" {sum(tally.rejected.values())} rejected"
+    )
     for reason, count in tally.skipped.most_common():
         console.print(f"  skipped  {count:>8}  {reason}", markup=False)
     for reason, count in tally.rejected.most_common(10):
@@ -123,5 +139,3 @@ class _Shown:
         if not self._quiet and tally.rows >= self._next:
             errors.print(f"{tally.rows} rows, {tally.facts} facts")
             self._next += 10_000
-
-

@@ -45,7 +45,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
 
 def fail(message: str, code: int = 1) -> None:
     """Says what is wrong and ends."""
-    errors.print(f"[red]error:[/red] {message}" if errors.is_terminal else f"error: {message}", markup=errors.is_terminal)
+    errors.print(
+        f"[red]error:[/red] {message}" if errors.is_terminal else f"error: {message}", markup=errors.is_terminal
+    )
     raise SystemExit(code)
 
 

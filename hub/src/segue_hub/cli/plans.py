@@ -85,7 +85,9 @@ def push(client: Client, folder: Path, note: str, as_json: bool) -> None:
         response = client.plans.PushPlan(
             pb.PushPlanRequest(files=_files(folder), author=getpass.getuser(), note=note), timeout=TIMEOUT
         )
-    problems = [f"{p.file}:{p.line}:{p.column}: {p.severity}: {p.field}: {p.message}. {p.cure}" for p in response.problems]
+    problems = [
+        f"{p.file}:{p.line}:{p.column}: {p.severity}: {p.field}: {p.message}. {p.cure}" for p in response.problems
+    ]
     for problem in problems:
         errors.print(f"{folder}/{problem}", markup=False)
     if not response.HasField("version"):

@@ -90,7 +90,9 @@ async def _serve(settings: Settings) -> str:
 
 
 @click.command()
-@click.option("--store", type=click.Path(path_type=Path), default=Path("segue.db"), show_default=True, help="SQLite file.")
+@click.option(
+    "--store", type=click.Path(path_type=Path), default=Path("segue.db"), show_default=True, help="SQLite file."
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=7171, show_default=True, help="gRPC; 0 takes a free one.")
 @click.option("--http-port", default=7172, show_default=True, help="Metrics, health, HTTP events; 0 takes a free one.")
@@ -123,7 +125,9 @@ async def _push(hub: Hub, folder: Path) -> None:
     for problem in checked.problems:
         console.print(f"  {folder.name}/{problem}", markup=False)
     if checked.document is None:
-        console.print("plan not pushed; the last good one stays" if hub.plans.history else "no plan yet: mend it and save")
+        console.print(
+            "plan not pushed; the last good one stays" if hub.plans.history else "no plan yet: mend it and save"
+        )
         return
     stored, changed = await hub.plans.push(checked.document, files, "dev", "")
     console.print(f"plan {stored.digest} in force" if changed else f"plan {stored.digest} unchanged")
@@ -154,7 +158,9 @@ async def _reload(hub: Hub, folder: Path) -> None:
 
 
 @click.command()
-@click.option("--plan", "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A plan's directory.")
+@click.option(
+    "--plan", "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="A plan's directory."
+)
 @click.option("--touchpoint", default="chat", show_default=True, help="Whose key is printed.")
 @click.option("--port", default=7171, show_default=True, help="0 takes a free one.")
 @click.option("--http-port", default=7172, show_default=True, help="0 takes a free one.")

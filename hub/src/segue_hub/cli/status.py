@@ -22,14 +22,16 @@ def status(client: Client, as_json: bool) -> None:
         print_json(plain)
         return
     store = plain["store"]
-    console.print(f"{'serving' if plain['serving'] else 'NOT SERVING'} for {plain['up_s']:.0f} s, position {plain['position']}"
+    serving = "serving" if plain["serving"] else "NOT SERVING"
+    console.print(f"{serving} for {plain['up_s']:.0f} s, position {plain['position']}"
                   f" (folded {plain['folded']}), plan {plain['plan']['digest']}")  # fmt: skip
     console.print(f"store: {store['facts']} facts, {store['customers']} customers, {store['identifiers']} identifiers,"
                   f" {store['bytes'] / 1e6:.1f} MB; incarnation {plain['incarnation']}")  # fmt: skip
     console.print(f"since start: {json.dumps(plain['facts_since_start'])}", markup=False)
     rows = [
-        [i["touchpoint"], i["instance"], f"{i['connected_s']:.0f} s", i["plan"] + ("" if i["plan_current"] else " (old)"),
-         i["subscriptions"], i["behind"], i.get("waiting"), sum(i.get("losses", {}).values()), i["plan_refused"]]
+        [i["touchpoint"], i["instance"], f"{i['connected_s']:.0f} s",
+         i["plan"] + ("" if i["plan_current"] else " (old)"), i["subscriptions"], i["behind"],
+         i.get("waiting"), sum(i.get("losses", {}).values()), i["plan_refused"]]
         for i in plain["instances"]
     ]  # fmt: skip
     columns = ["touchpoint", "instance", "connected", "plan", "held", "behind", "outbox", "lost", "plan refused"]

@@ -20,7 +20,10 @@ def store() -> None:
 @click.argument("path", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @json_option
 def check(path: Path, as_json: bool) -> None:
-    """Verifies a file: SQLite's own pages, the change log without holes, every fact with a leaf. Exits with 1 on faults."""
+    """Verifies a file: SQLite's own pages, the change log without holes, every fact with a leaf.
+
+    Exits with 1 on faults.
+    """
     try:
         opened = SqliteStore(path)
     except (StoreInUse, StoreBroken) as error:
@@ -36,6 +39,8 @@ def check(path: Path, as_json: bool) -> None:
         for fault in faults:
             errors.print(fault, markup=False)
         if not faults:
-            console.print(f"sound: {counts['facts']} facts, {counts['customers']} customers, {counts['bytes'] / 1e6:.1f} MB")
+            console.print(
+                f"sound: {counts['facts']} facts, {counts['customers']} customers, {counts['bytes'] / 1e6:.1f} MB"
+            )
     if faults:
         raise SystemExit(1)

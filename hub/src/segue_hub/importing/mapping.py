@@ -80,8 +80,8 @@ def load_mapping(path: Path) -> Mapping[str, Any]:
         except ExpressionFlawed as error:
             names = ".".join(str(part) for part in expression.path)
             problems += [
-                Problem(file=file, line=expression.place.line, column=expression.place.column + flaw.column, field=names,
-                        message=flaw.message, cure=flaw.cure)
+                Problem(file=file, line=expression.place.line, column=expression.place.column + flaw.column,
+                        field=names, message=flaw.message, cure=flaw.cure)
                 for flaw in error.flaws
             ]  # fmt: skip
             continue

@@ -52,7 +52,9 @@ def format_of(path: Path) -> str:
         if len(names) == 1:
             return format_of(names[0])
     raise Unreadable(
-        f"{path.name} has no known ending", field="reads.format", cure="Write reads: {format: csv} (or jsonl, parquet, xes)"
+        f"{path.name} has no known ending",
+        field="reads.format",
+        cure="Write reads: {format: csv} (or jsonl, parquet, xes)",
     )
 
 
@@ -68,7 +70,9 @@ def _opened(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def rows(path: Path, form: str = "", delimiter: str = ",", encoding: str = "utf-8") -> Iterator[tuple[int, Row | BrokenRow]]:
+def rows(
+    path: Path, form: str = "", delimiter: str = ",", encoding: str = "utf-8"
+) -> Iterator[tuple[int, Row | BrokenRow]]:
     """The rows of a file, each with its number from 1.
 
     Raises:

@@ -200,6 +200,4 @@ def _instant(found: Any, form: str | None, unit: int | None, zone: ZoneInfo) -> 
 
 
 def _parsed(text: str, form: str) -> datetime:
-    return datetime.strptime(text, form)  # noqa: DTZ007  # the caller adds the zone
-
-
+    return datetime.strptime(text, form)  # the caller adds the zone

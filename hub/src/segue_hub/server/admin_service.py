@@ -116,9 +116,12 @@ class AdminService(rpc.AdminServiceServicer):
         return pb.ListAudiencesResponse(
             audiences=[
                 pb.AudienceSummary(
-                    name=audience.name, title=audience.title, owner=audience.owner, members=counts[audience.name],
+                    name=audience.name,
+                    title=audience.title,
+                    owner=audience.owner,
+                    members=counts[audience.name],
                     expression=audience.source,
-                )  # fmt: skip
+                )
                 for audience in audiences.values()
             ]
         )

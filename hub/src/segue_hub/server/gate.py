@@ -28,7 +28,7 @@ def bearer(metadata: Any) -> str:
     return ""
 
 
-class Gate(ServerInterceptor):  # type: ignore[misc]  # grpc's stubs leave this class untyped
+class Gate(ServerInterceptor):
     """Lets nobody in without a valid key.
 
     Args:
@@ -67,7 +67,9 @@ class Gate(ServerInterceptor):  # type: ignore[misc]  # grpc's stubs leave this 
 def _no_key(key: str) -> Refusal:
     if not key:
         return Refusal("KEY_MISSING", "no key: set SEGUE_KEY to what `segue-hub touchpoint add NAME` printed")
-    return Refusal("KEY_INVALID", "this key is not valid (any more): ask for a new one, `segue-hub touchpoint add NAME`")
+    return Refusal(
+        "KEY_INVALID", "this key is not valid (any more): ask for a new one, `segue-hub touchpoint add NAME`"
+    )
 
 
 def _refusing(method: str, error: Refusal) -> Any:

@@ -43,7 +43,9 @@ async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: SegueError)
         packed.append(wrapped)
     if isinstance(error, Refusal) and error.retry_after_ms:
         wrapped = any_pb2.Any()
-        delay = duration_pb2.Duration(nanos=error.retry_after_ms % 1000 * 1_000_000, seconds=error.retry_after_ms // 1000)
+        delay = duration_pb2.Duration(
+            nanos=error.retry_after_ms % 1000 * 1_000_000, seconds=error.retry_after_ms // 1000
+        )
         wrapped.Pack(error_details_pb2.RetryInfo(retry_delay=delay))
         packed.append(wrapped)
     status = status_pb2.Status(code=number, message=str(error), details=packed)

@@ -166,9 +166,7 @@ class _Session:
         subscription.answered = True
         if renew_at < NEVER:
             service.timers.arm(("renew", id(subscription)), renew_at, lambda _: self._renew(subscription))
-        return pb.ContextUpdate(
-            subscription=subscription.number, context=context, included=included, unknown=unknown
-        )
+        return pb.ContextUpdate(subscription=subscription.number, context=context, included=included, unknown=unknown)
 
     def _renew(self, subscription: Subscription) -> None:
         subscription.version = 0
@@ -290,9 +288,12 @@ class _Session:
             self._queue(
                 pb.SyncResponse(
                     audience=pb.AudienceChange(
-                        subscription=asked.subscription, audience=asked.audience, reset=start == 0, members=part,
+                        subscription=asked.subscription,
+                        audience=asked.audience,
+                        reset=start == 0,
+                        members=part,
                         snapshot_ends=start + 500 >= len(snapshot),
-                    )  # fmt: skip
+                    )
                 )
             )
         opened = True
@@ -316,5 +317,3 @@ class _Session:
 
     def _error(self, subscription: int, code: str, message: str) -> None:
         self._queue(pb.SyncResponse(error=pb.SyncError(subscription=subscription, code=code, message=message)))
-
-

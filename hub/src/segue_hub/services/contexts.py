@@ -95,8 +95,7 @@ class Contexts:
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
         """Evicted contexts for the next unit of writing."""
-        taken = [(customer, self._evicted.pop(customer)) for customer in list(self._evicted)[:CHECKPOINTS]]
-        return taken
+        return [(customer, self._evicted.pop(customer)) for customer in list(self._evicted)[:CHECKPOINTS]]
 
     def _keep(self, customer: int, head: Head, plan: Plan) -> Head:
         self._heads[customer] = head

@@ -17,7 +17,6 @@ from .contexts import Contexts
 from .ingest import Entry
 from .resolution import Resolved
 
-
 _Name = TypeVar("_Name", int, Identifier)
 
 

@@ -40,9 +40,7 @@ class Resolution:
         identifiers: all that the unit's facts name.
     """
 
-    def __init__(
-        self, unit: Unit, kinds: IdentifierKinds, last_number: int, identifiers: Iterable[Identifier]
-    ) -> None:
+    def __init__(self, unit: Unit, kinds: IdentifierKinds, last_number: int, identifiers: Iterable[Identifier]) -> None:
         self._unit = unit
         self._kinds = kinds
         self._known: dict[Identifier, Known] = unit.resolve(set(identifiers))
@@ -114,11 +112,9 @@ class Resolution:
         strongest = members[self._kinds.strongest(members)].number
         self._final[root] = strongest
         moving = [
-            known.number
-            for known in members.values()
-            if known.customer in before and known.customer != strongest
+            known.number for known in members.values() if known.customer in before and known.customer != strongest
         ]
         if len(before) > 1 or moving:
-            resolved.moved |= {customer: strongest for customer in before}
+            resolved.moved |= dict.fromkeys(before, strongest)
         if moving or len(before) > 1:
             self._unit.assign(moving, strongest)

@@ -57,9 +57,7 @@ class ContextBindings:
     def variable(self, name: str) -> Node | None:
         """The node of a dotted name."""
         if name == "now":
-            return Node(
-                lambda env: Timestamp(env.at * 1000), lambda env: (Timestamp(env.at * 1000), NEVER), slope=1
-            )
+            return Node(lambda env: Timestamp(env.at * 1000), lambda env: (Timestamp(env.at * 1000), NEVER), slope=1)
         head, _, rest = name.partition(".")
         if head == "trait" and rest:
             return self._trait(rest)

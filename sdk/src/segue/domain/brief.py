@@ -95,7 +95,9 @@ def brief(content: Content, plan: Plan, at: int) -> Brief:
         tried=tuple(_step(fact, at) for fact in events[-8:]),
         failed=tuple(_step(fact, at) for fact in events if _is_failure(fact)),
         decided=tuple(_said(fact) for fact in _newest_by_touchpoint(content.decisions)),
-        offered=tuple(f"{fact.type} by {fact.touchpoint} ({fact.properties.get('status')})" for fact in content.actions),
+        offered=tuple(
+            f"{fact.type} by {fact.touchpoint} ({fact.properties.get('status')})" for fact in content.actions
+        ),
         interactions=len(content.interactions),
         hidden=tuple(sorted(content.hidden)),
     )

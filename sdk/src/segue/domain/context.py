@@ -54,7 +54,7 @@ UNKNOWN: Final = Freshness(MISSING)
 
 
 Asked = tuple[str, object, object, Any]
-"""A question as it was asked: its text with places for two arguments, both, and the answer. Put into words when read."""
+"""A question as it was asked: its text with places for two arguments, both, and the answer; worded when read."""
 
 
 def in_words(asked: Sequence[Asked]) -> list[tuple[str, Any]]:
@@ -136,7 +136,18 @@ class Context:
         partial: whether a question reached further back than is kept.
     """
 
-    __slots__ = ("_own_scope", "asked", "at", "content", "freshness", "partial", "plan", "projected", "strict", "version")
+    __slots__ = (
+        "_own_scope",
+        "asked",
+        "at",
+        "content",
+        "freshness",
+        "partial",
+        "plan",
+        "projected",
+        "strict",
+        "version",
+    )
 
     def __init__(
         self,
@@ -187,9 +198,7 @@ class Context:
         if self.strict:
             raise NotCovered(f"{question} reaches further back than the context keeps; let an audience count it")
 
-    def seen(
-        self, name: str = "", within: str | None = None, *, event: str = "", channel: str = ""
-    ) -> bool:
+    def seen(self, name: str = "", within: str | None = None, *, event: str = "", channel: str = "") -> bool:
         """Whether a channel or event type was seen, within a duration (`"1h"`) or ever."""
         name = name or event or channel
         activity = self.content.activity.get(name)
@@ -263,7 +272,9 @@ class Context:
         """The running journeys of a map, read together."""
         if name not in self.plan.maps:
             if self.plan.maps:
-                raise NameUnknown(f"no journey map is called {name!r}", field=name, cure=did_you_mean(name, self.plan.maps))
+                raise NameUnknown(
+                    f"no journey map is called {name!r}", field=name, cure=did_you_mean(name, self.plan.maps)
+                )
             if self.content.journeys:
                 raise NameUnknown("the plan has not arrived yet", field=name)
         if self.projected.hidden:

@@ -130,9 +130,7 @@ class Decision:
         reads = self.reads
         if reads:
             parts.append("because " + ", ".join(f"{question} is {_shown(answer)}" for question, answer in reads))
-        for verdict in self.verdicts:
-            if verdict.kind != ALLOW:
-                parts.append(_held(verdict))
+        parts += [_held(verdict) for verdict in self.verdicts if verdict.kind != ALLOW]
         if self.partial:
             parts.append("PARTIAL: a question reached further back than is kept")
         if self.pending:
@@ -195,7 +193,7 @@ def decide(question: Question, context: Context, channel: str = "") -> Decision:
         return decision
     except NotCovered:
         raise
-    except Exception as error:  # the host's own code: whatever it raises, the answer is the default (promise 7)
+    except Exception as error:  # noqa: BLE001  # the host's own code: whatever it raises, the answer is the default (promise 7)
         decision.reason = FUNCTION_FAILED
         decision.error = f"{type(error).__name__}: {error}"
         return decision

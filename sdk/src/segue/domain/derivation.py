@@ -40,6 +40,7 @@ def derive(content: Content, plan: Plan, at: int, audiences: Iterable[str] | Non
 
     Args:
         content: as folded.
+        plan: whose audiences and maps are meant.
         at: in microseconds.
         audiences: only these; None for all.
     """

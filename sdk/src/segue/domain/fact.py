@@ -29,7 +29,7 @@ SUBSCRIPTION_STATES: Final = ("opted_in", "opted_out")
 ACTION_STATUSES: Final = ("completed", "failed", "skipped")
 MAX_PROPERTIES: Final = 64 * 1024
 """Bytes of a fact's properties; larger ones are refused."""
-_SCAN: Final = json.JSONDecoder().scan_once
+_SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
 _OPENS: Final = ord("{")
 
 Order = tuple[int, int, bytes]

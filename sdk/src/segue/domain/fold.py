@@ -31,7 +31,10 @@ def fold(plan: Plan, facts: Iterable[Fact]) -> Content:
 
 
 def advance(content: Content, plan: Plan, at: int) -> None:
-    """Lets time pass without a fact. `advance(advance(c, s), t) == advance(c, t)`; going back does nothing."""
+    """Lets time pass without a fact; going back does nothing.
+
+    Law: `advance(advance(c, s), t) == advance(c, t)`.
+    """
     if at > content.at:
         if at >= content.next_due:
             abandon_due(content, plan, at)

@@ -13,7 +13,17 @@ from .expression.conversion import duration_text, parse_duration, parse_timestam
 from .expression.failure import ExpressionError
 from .expression.value import NEVER
 
-__all__ = ["NEVER", "SECOND", "ago", "from_datetime", "instant_text", "parse_instant", "span", "span_text", "to_datetime"]
+__all__ = [
+    "NEVER",
+    "SECOND",
+    "ago",
+    "from_datetime",
+    "instant_text",
+    "parse_instant",
+    "span",
+    "span_text",
+    "to_datetime",
+]
 
 SECOND: Final = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,10 +74,10 @@ def span_text(microseconds: int) -> str:
 
 
 def ago(microseconds: int) -> str:
-    """A span for people, rounded: `4 s`, `12 min`, `3 h`, `2 days`."""
+    """A span for people, rounded, at least a second: `4 s`, `12 min`, `3 h`, `2 days`."""
     seconds = max(0, microseconds) / SECOND
     if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.0f} ms"
+        return f"{max(1.0, seconds):.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     if seconds < 172_800:

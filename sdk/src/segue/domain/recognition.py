@@ -92,9 +92,7 @@ def _apply(content: Content, plan: Plan, fact: Fact, found: _Findings, key: str)
     journey = _interacted(journey, fact)
     for stage in found.stages:
         if stage not in journey.stages:
-            journey = replace(
-                _progressed(journey, journey_map, at), stage=stage, stages={**journey.stages, stage: at}
-            )
+            journey = replace(_progressed(journey, journey_map, at), stage=stage, stages={**journey.stages, stage: at})
     content.journeys[name] = journey
     if found.goal:
         end(content, plan, journey, COMPLETED, at)

@@ -67,7 +67,13 @@ def _journey(journey: Journey) -> Plain:
 
 
 def _read_journey(plain: Plain) -> Journey:
-    return Journey(*plain[:8], tuple(plain[8]), *plain[9:])
+    map_, key, started_at, start_seen, progress_at, stage, stages, interactions, recent, stalls, outcome, ended_at = (
+        plain
+    )
+    return Journey(
+        map_, key, started_at, start_seen, progress_at, stage, stages, interactions, tuple(recent), stalls, outcome,
+        ended_at,
+    )  # fmt: skip
 
 
 def _tally(tally: Tally) -> Plain:

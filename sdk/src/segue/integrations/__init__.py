@@ -1,0 +1,1 @@
+"""Small bridges to what hosts already use, one file each."""

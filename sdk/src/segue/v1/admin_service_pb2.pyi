@@ -190,7 +190,7 @@ class TailFactsRequest(google.protobuf.message.Message):
     AFTER_FIELD_NUMBER: builtins.int
     IDENTIFIERS_FIELD_NUMBER: builtins.int
     after: builtins.int
-    """after is a position of the change log; 0 for what comes from now on."""
+    """after is a position of the change log; 0 for what comes from now on, -1 for everything."""
     @property
     def identifiers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.v1.fact_pb2.Identifier]:
         """customers limits the tail to those with one of these identifiers; all where empty."""

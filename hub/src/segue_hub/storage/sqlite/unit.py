@@ -122,9 +122,15 @@ class SqliteUnit:
         self._run(
             self._sql["add_plan"],
             (
-                plan.number, plan.digest, plan.position, plan.pushed_at, plan.author, plan.note, plan.document,
+                plan.number,
+                plan.digest,
+                plan.position,
+                plan.pushed_at,
+                plan.author,
+                plan.note,
+                plan.document,
                 plan.files,
-            ),  # fmt: skip
+            ),
         )
 
     def add_key(self, key: Key, keep: int) -> None:

@@ -151,10 +151,10 @@ class _Compiler:
             return right.threshold(_MIRRORED[function], left.constant[0])
         return None
 
-    def list(self, tree: Tree, depth: int) -> Node:
+    def items(self, tree: Tree, depth: int) -> Node:
         return self.apply(lambda *values: list(values), [self.node(item, depth) for item in tree[1]])
 
-    def map(self, tree: Tree, depth: int) -> Node:
+    def entries(self, tree: Tree, depth: int) -> Node:
         parts = [self.node(part, depth) for entry in tree[1] for part in entry]
 
         def build(*values: Value) -> Value:
@@ -242,7 +242,7 @@ _FORMS: Final[dict[str, Callable[[_Compiler, Tree, int], Node]]] = {
     "select": _Compiler.select,
     "has": _Compiler.has,
     "call": _Compiler.call,
-    "list": _Compiler.list,
-    "map": _Compiler.map,
+    "list": _Compiler.items,
+    "map": _Compiler.entries,
     "fold": _Compiler.fold,
 }

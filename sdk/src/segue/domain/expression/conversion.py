@@ -56,7 +56,7 @@ def parse_duration(text: str) -> int:
     while position < len(rest):
         match = _SPAN.match(rest, position)
         if match is None:
-            raise ExpressionError(f"{text!r} is no duration: write for example \"90s\", \"15m\", \"1h\", \"30d\", \"2w\"")
+            raise ExpressionError(f'{text!r} is no duration: write for example "90s", "15m", "1h", "30d", "2w"')
         number, unit = match.groups()
         whole, _, fraction = number.partition(".")
         total += int(whole or "0") * _UNITS[unit]
@@ -64,7 +64,7 @@ def parse_duration(text: str) -> int:
             total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)
         position = match.end()
     if not rest:
-        raise ExpressionError(f"{text!r} is no duration: write for example \"90s\", \"15m\", \"1h\", \"30d\", \"2w\"")
+        raise ExpressionError(f'{text!r} is no duration: write for example "90s", "15m", "1h", "30d", "2w"')
     return in_span(sign * total).nanos
 
 

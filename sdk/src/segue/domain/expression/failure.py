@@ -21,7 +21,7 @@ class ExpressionError(Exception):
         self.flip = flip
 
 
-def no_overload(function: str, *values: object) -> ExpressionError:
+def no_overload(function: str, *values: object, flip: int = NEVER) -> ExpressionError:
     """The error of calling `function` with types it does not take."""
     names = ", ".join(type(value).__name__ for value in values)
-    return ExpressionError(f"no such overload: {function}({names})")
+    return ExpressionError(f"no such overload: {function}({names})", flip)

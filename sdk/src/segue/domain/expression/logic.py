@@ -55,9 +55,7 @@ def junction(left: Node, right: Node, *, decides: bool) -> Node:
         if failed is not None:
             raise ExpressionError(str(failed), flip)
         if type(value) is not bool or type(other) is not bool:
-            error = no_overload(name, value, other)
-            error.flip = flip
-            raise error
+            raise no_overload(name, value, other, flip=flip)
         return not decides, flip
 
     return Node(plain, moving)

@@ -150,11 +150,11 @@ def order(left: Value, right: Value) -> int | None:
         if left_type is not right_type and float in (left_type, right_type):
             # As CEL does: a whole number meets a double as a double, even where that rounds.
             left, right = float(left), float(right)
-        return (left > right) - (left < right)
+        return int(left > right) - int(left < right)
     if left_type is not right_type:
         return None
     if left_type in (str, bytes, bool):
-        return (left > right) - (left < right)
+        return int(left > right) - int(left < right)
     if left_type in (Timestamp, Duration):
-        return (left.nanos > right.nanos) - (left.nanos < right.nanos)
+        return int(left.nanos > right.nanos) - int(left.nanos < right.nanos)
     return None
