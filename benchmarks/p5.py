@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from .hub import HubProcess, file_facts
@@ -29,32 +30,34 @@ def run(*, quick: bool = False) -> Report:
         f"hub, A and B in a process each, relay in a fourth, its ends in A and B; {CUSTOMERS} customers held,"
         f" {seconds} s a round, {rounds} pairs; no pins",
     )  # fmt: skip
-    relay = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.relay_server"], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    with tempfile.TemporaryDirectory(prefix="segue-p5-") as temporary, HubProcess(Path(temporary)) as hub:
-        with Worker("touch") as a, Worker("touch") as b:  # noqa: SIM117  # the hub outlives its touchpoints
-            try:
-                assert relay.stdout is not None
-                port = int(relay.stdout.readline())
-                for worker, name in ((a, "bench"), (b, "other")):
-                    worker.ask("open", name=name, hub=hub.address, key=hub.key_of(name),
-                               state=str(Path(temporary) / name), customers=CUSTOMERS)  # fmt: skip
-                    worker.ask("relay", port=port)
-                done = 0
-                for rate, allowed in RATES:
-                    done += _rate(report, (a, b), rate, allowed, rounds, seconds)
-                stored = file_facts(hub.store)["facts"]
-                if stored != done:
-                    raise RuntimeError(f"{done} facts were tracked, {stored} are stored")
-                report.verified.append(f"all {done} facts seen by B once A told them, and {stored} stored; none lost")
-                report.notes["hub"] = hub.status()
-                a.ask("close")
-                b.ask("close")
-            finally:
-                relay.terminate()
-                relay.wait(10)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segue-p5-")))
+        port = _relay(stack)
+        hub = stack.enter_context(HubProcess(folder))
+        a, b = stack.enter_context(Worker("touch")), stack.enter_context(Worker("touch"))
+        for worker, name in ((a, "bench"), (b, "other")):
+            state = str(folder / name)
+            worker.ask("open", name=name, hub=hub.address, key=hub.key_of(name), state=state, customers=CUSTOMERS)
+            worker.ask("relay", port=port)
+        done = sum(_rate(report, (a, b), rate, allowed, rounds, seconds) for rate, allowed in RATES)
+        stored = file_facts(hub.store)["facts"]
+        if stored != done:
+            raise RuntimeError(f"{done} facts were tracked, {stored} are stored")
+        report.verified.append(f"all {done} facts seen by B once A told them, and {stored} stored; none lost")
+        report.notes["hub"] = hub.status()
+        for worker in (a, b):
+            worker.ask("close")
     return report
+
+
+def _relay(stack: ExitStack) -> int:
+    """Starts the bare relay; returns its port."""
+    command = [sys.executable, "-m", "benchmarks.relay_server"]
+    relay = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    stack.callback(relay.wait, 10)
+    stack.callback(relay.terminate)
+    assert relay.stdout is not None
+    return int(relay.stdout.readline())
 
 
 def _rate(

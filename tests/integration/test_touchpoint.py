@@ -64,7 +64,7 @@ def test_while_frames_arrive_nothing_is_missed_and_nothing_counted_twice(
 
         reader = threading.Thread(target=look)
         reader.start()
-        for number in range(300):
+        for number in range(200):
             session.track("transfer.started", transfer_id=f"T{number % 5}")
             told[0] = number + 1
         assert app.flush(20)
@@ -73,8 +73,8 @@ def test_while_frames_arrive_nothing_is_missed_and_nothing_counted_twice(
         done.set()
         reader.join(10)
         assert wrong == []
-        assert session.context().count("transfer.started") == 300
-    assert hub.hub.store.counts()["facts"] >= 300
+        assert session.context().count("transfer.started") == 200
+    assert hub.hub.store.counts()["facts"] >= 200
 
 
 def test_a_fact_that_the_hub_refuses_leaves_what_is_seen_and_is_counted(app: segue.Touchpoint) -> None:
@@ -327,11 +327,13 @@ def test_an_answer_that_nobody_can_write_down_is_given_and_its_fact_is_not_lost_
         session.decide(question)
         session.track("odd", {"value": answer})
         session.track("fine")
-        eventually(lambda: app.runtime().outbox.unjournalled == 0 and not app.runtime()._deferred)
-        status = app.status()
-        assert status["last_error"] == ""
-        kept = status["waiting"] + sum(status["refused_here"].values()) + sum(status["losses"].values())
-        assert kept >= 3
+
+        def told() -> int:
+            status = app.status()
+            return int(status["waiting"] + sum(status["refused_here"].values()) + sum(status["losses"].values()))
+
+        eventually(lambda: told() == 3)
+        assert app.status()["last_error"] == ""
     app.close()
 
 

@@ -192,6 +192,11 @@ class Outbox:
         self.waiting += run.total_changes - before
         self.bytes += sum(len(fact.body) for fact in batch)
 
+    def lost(self, reason: str) -> None:
+        """A fact was offered and could not even be written down: counted."""
+        self.offered += 1
+        self._lose(reason, 1)
+
     def _lose(self, reason: str, count: int) -> None:
         self.losses[reason] = self.losses.get(reason, 0) + count
 

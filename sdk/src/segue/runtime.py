@@ -22,6 +22,7 @@ import grpc
 
 from .clock import FactIds, now
 from .config import Config
+from .domain.decision import shown
 from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.plan import Plan
@@ -65,6 +66,7 @@ class Runtime:
         self._closing = threading.Event()
         self._results: deque[tuple[list[Row], list[Verdict] | None, str, int]] = deque()
         self._deferred: deque[Callable[[], tuple[Fact, int, threading.Event | None] | None]] = deque()
+        self._journalling = False
         self._publishing = False
         self._retry_at = 0.0
         self._failures = 0
@@ -170,11 +172,22 @@ class Runtime:
                 return
 
     def _journal(self) -> None:
+        self._journalling = True
+        try:
+            self._write_down()
+        finally:
+            self._journalling = False
+
+    def _write_down(self) -> None:
         while self._deferred:
-            made = self._deferred.popleft()()
-            if made is not None:
-                fact, lane, journalled = made
-                self.outbox.offer(Offered(fact.id, fact_to_bytes(fact), lane, journalled))
+            try:
+                made = self._deferred.popleft()()
+                if made is not None:
+                    fact, lane, journalled = made
+                    self.outbox.offer(Offered(fact.id, fact_to_bytes(fact), lane, journalled))
+            except Exception:  # a value that cannot be written down: counted, and the next one is not kept waiting
+                log.exception("segue: a fact cannot be written down and is lost")
+                self.outbox.lost("unwritable")
         self.outbox.journal()
 
     def _publish(self) -> None:
@@ -320,7 +333,8 @@ class Runtime:
         """Waits until everything offered was acknowledged; returns whether it was."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if not (self._deferred or self.outbox.unjournalled or self.outbox.waiting or self._publishing):
+            told = self._deferred or self._journalling or self.outbox.unjournalled
+            if not (told or self.outbox.waiting or self._publishing):
                 return True
             self._wake.set()
             self._closing.wait(0.002)
@@ -380,6 +394,6 @@ def json_text(value: Any) -> Any:
         return value
     try:
         json.dumps(value)
-    except (TypeError, ValueError):
-        return repr(value)
+    except Exception:  # the host's own value: whatever it raises, it is told as text
+        return shown(value)
     return value

@@ -29,7 +29,7 @@ from .domain.fact import (
     check,
     properties_bytes,
 )
-from .domain.identifier import Identifier
+from .domain.identifier import Identifier, identifier_of
 from .domain.instant import from_datetime, instant_text
 from .domain.interaction import ENDED, STARTED, InteractionRef
 from .domain.plan import Plan
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .touchpoint import Touchpoint
 
 log = logging.getLogger("segue")
+NOTHING: Mapping[str, Any] = {}
 
 
 class Session:
@@ -191,7 +192,7 @@ class Session:
             occurred_at: aware; now where not given.
             durable: waits (at most a second) until it is on this machine's disk.
         """
-        self._tell(EVENT, type, {**(properties or {}), **more}, occurred_at, ANALYTICS, durable=durable)
+        self._tell(EVENT, type, properties or {}, occurred_at, ANALYTICS, more, durable=durable)
 
     def set_trait(self, name: str, value: Any) -> None:
         """Tells a lasting fact about the customer."""
@@ -207,7 +208,12 @@ class Session:
 
     def identify(self, **identifiers: str) -> None:
         """Tells that the customer is also known by these, e.g. after a login."""
-        found = tuple(Identifier(kind, value) for kind, value in identifiers.items())
+        kinds = self._runtime.plan.kinds
+        try:
+            found = tuple(kinds.normal(identifier_of(kind, value)) for kind, value in identifiers.items())
+        except FactError as error:
+            self._touchpoint.count_refused(LINK, "link", error)
+            return
         self.identifiers = tuple(dict.fromkeys([*self.identifiers, *found]))
         self._tell(LINK, "link", {}, None, MUST)
 
@@ -232,13 +238,14 @@ class Session:
         self._interaction = InteractionRef(id, direction)
 
     def _tell(
-        self, kind: str, type_: str, properties: dict[str, Any], occurred_at: datetime | None, lane: int,
-        *, durable: bool = False,
+        self, kind: str, type_: str, properties: Mapping[str, Any], occurred_at: datetime | None, lane: int,
+        more: Mapping[str, Any] = NOTHING, *, durable: bool = False,
     ) -> None:  # fmt: skip
         try:
-            fact = self._fact(kind, type_, properties, occurred_at)
+            type_.encode()  # a text, and one that can be written
+            fact = self._fact(kind, type_, {**properties, **more}, occurred_at)
             check(fact)
-        except (FactError, TypeError, ValueError) as error:
+        except Exception as error:  # the host's own values: whatever they raise is counted, never raised
             self._touchpoint.count_refused(kind, type_, error)
             return
         journalled = threading.Event() if durable else None

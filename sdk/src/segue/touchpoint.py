@@ -26,6 +26,8 @@ from .runtime import Runtime
 from .session import Session
 
 log = logging.getLogger("segue")
+REFUSED_KEPT = 1000
+"""Names of refused facts that are counted one by one."""
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
 
 
@@ -164,8 +166,11 @@ class Touchpoint:
 
     def count_refused(self, kind: str, type_: str, error: Exception) -> None:
         """A fact that cannot be one: counted and logged, never raised into the host (but for strict ones)."""
-        self.refused[f"{kind}:{type_}"] = self.refused.get(f"{kind}:{type_}", 0) + 1
-        log.warning("segue: %s %r was not taken: %s", kind, type_, error)
+        name = f"{kind}:{type_ if isinstance(type_, str) else type(type_).__name__}"
+        if name not in self.refused and len(self.refused) >= REFUSED_KEPT:
+            name = f"{kind}:*"
+        self.refused[name] = self.refused.get(name, 0) + 1
+        log.warning("segue: %r was not taken: %s", name, error)
         if self.runtime().config.strict:
             raise error
 

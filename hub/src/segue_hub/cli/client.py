@@ -82,7 +82,9 @@ def hub_options(key_variable: str = "SEGUE_ADMIN_KEY") -> Callable[[Callable[...
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(hub: str, key: str, ca: str, **arguments: Any) -> Any:
-            return function(connect(hub, key or os.environ.get(key_variable, ""), ca), **arguments)
+            # Whoever acts in the name of a touchpoint does so with the admin's key.
+            variable = "SEGUE_ADMIN_KEY" if arguments.get("touchpoint") else key_variable
+            return function(connect(hub, key or os.environ.get(variable, ""), ca), **arguments)
 
         wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
         wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]

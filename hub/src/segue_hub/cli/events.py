@@ -40,17 +40,19 @@ def _value(text: str) -> Any:
 @click.option("--kind", type=click.Choice(KINDS), default=EVENT, show_default=True)
 @click.option("--at", "moment", default="", help="RFC 3339; now where not given.")
 @click.option("--interaction", default="", help="The call, chat or visit it belongs to.")
+@click.option("--as", "touchpoint", default="", help="Sends in the name of a touchpoint, with the admin's key.")
 @click.option("--id", "native", default="", help="Own id, so that sending it twice is one fact.")
 @json_option
 @hub_options("SEGUE_KEY")
 def send(
     client: Client, type: str, identifiers: tuple[str, ...], properties: tuple[str, ...], channel: str, kind: str,
-    moment: str, interaction: str, native: str, as_json: bool,
+    moment: str, interaction: str, touchpoint: str, native: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Sends one fact with a touchpoint's key (SEGUE_KEY).
+    """Sends one fact with a touchpoint's key (SEGUE_KEY), or --as a touchpoint with the admin's (SEGUE_ADMIN_KEY).
 
-    segue-hub events send transfer.failed account=A-1009 -p transfer_id=T-1 --channel app
-    segue-hub events send value_tier account=A-1009 --kind trait -p value=high
+    \b
+    segue-hub events send transfer.failed account=A-1009 -p transfer_id=T-1 --as app
+    segue-hub events send value_tier account=A-1009 --kind trait -p value=high --as crm
     """
     now = time.time_ns() // 1000
     try:
@@ -67,7 +69,8 @@ def send(
     )  # fmt: skip
     with answering(client.address):
         request = event_service_pb2.PublishEventsRequest(facts=[fact_to_wire(fact)])
-        (result,) = client.events.PublishEvents(request, timeout=TIMEOUT).results
+        metadata = [("segue-touchpoint", touchpoint)] if touchpoint else []
+        (result,) = client.events.PublishEvents(request, timeout=TIMEOUT, metadata=metadata).results
     status = event_service_pb2.FactStatus.Name(result.status).removeprefix("FACT_STATUS_")
     if as_json:
         print_json({"id": fact.id.hex(), "status": status, "code": result.code, "reason": result.reason})

@@ -6,6 +6,7 @@ cannot be reached.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,11 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(plain: Any) -> None:
     """JSON on standard output, as it is."""
-    sys.stdout.write(orjson.dumps(plain, option=orjson.OPT_INDENT_2).decode() + "\n")
+    try:
+        text = orjson.dumps(plain, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # numbers of more than 64 bits, or very deep
+        text = json.dumps(plain, indent=2, ensure_ascii=False)
+    sys.stdout.write(text + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

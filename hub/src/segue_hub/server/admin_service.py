@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -24,6 +25,13 @@ from ..storage.ports import Store
 from .status import refuse
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def _document(plain: Any) -> bytes:
+    try:
+        return orjson.dumps(plain)
+    except TypeError:  # a team's properties: numbers of more than 64 bits, or very deep
+        return json.dumps(plain, ensure_ascii=False).encode()
 
 
 class AdminService(rpc.AdminServiceServicer):
@@ -65,7 +73,7 @@ class AdminService(rpc.AdminServiceServicer):
             plain = self._reports.customer(identifier_from_wire(request.identifier))
         except Refusal as error:
             await refuse(context, error)
-        return pb.ShowCustomerResponse(document=orjson.dumps(plain))
+        return pb.ShowCustomerResponse(document=_document(plain))
 
     async def ListFacts(self, request: pb.ListFactsRequest, context: Context) -> pb.ListFactsResponse:  # noqa: N802
         """See the proto."""
@@ -143,10 +151,10 @@ class AdminService(rpc.AdminServiceServicer):
     ) -> pb.ReportJourneysResponse:
         """See the proto."""
         try:
-            return pb.ReportJourneysResponse(document=orjson.dumps(await self._reports.journeys(request.map)))
+            return pb.ReportJourneysResponse(document=_document(await self._reports.journeys(request.map)))
         except Refusal as error:
             await refuse(context, error)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
         """See the proto."""
-        return pb.GetStatusResponse(document=orjson.dumps(self._overview.plain()))
+        return pb.GetStatusResponse(document=_document(self._overview.plain()))

@@ -39,8 +39,8 @@ class EventService(rpc.EventServiceServicer):
         self, request: pb.PublishEventsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.PublishEventsResponse:
         """See the proto."""
-        grant = self._plans.current.grant(self._gate.caller(context))
         try:
+            grant = self._plans.current.grant(self._gate.writer(context))
             if len(request.facts) > MOST:
                 raise Refusal("BATCH_TOO_LARGE", f"facts: {len(request.facts)} in one batch. Send at most {MOST}")
             facts = [_read(message) for message in request.facts]

@@ -42,6 +42,16 @@ class Gate(ServerInterceptor):
         """The touchpoint behind a call that passed the gate."""
         return self._touchpoints.owner(bearer(context.invocation_metadata())) or ""
 
+    def writer(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+        """The touchpoint that a call writes as: its own, or the one that the admin names (`segue-touchpoint`)."""
+        owner = self.caller(context)
+        if owner != ADMIN:
+            return owner
+        named = [str(value) for name, value in context.invocation_metadata() or () if name == "segue-touchpoint"]
+        if not named:
+            raise Refusal("NAME_INVALID", "the admin's key writes in the name of a touchpoint: say which (--as app)")
+        return named[0]
+
     def still_valid(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:
         """Whether a stream's key has not been revoked meanwhile."""
         return bool(self.caller(context))

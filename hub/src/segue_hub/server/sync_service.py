@@ -142,16 +142,17 @@ class _Session:
         service = self._service
         grant = service.plans.current.grant(self._stream.touchpoint)
         view = view_of(service.plans.current, grant, subscription.purpose)
-        included, unknown = self._pending(subscription)
         if not subscription.customer:
             if subscription.answered and not subscription.holds:
                 return None
             subscription.answered, subscription.holds, subscription.version = True, "", 0
+            included, unknown = self._pending(subscription, 0)
             return pb.ContextUpdate(
                 subscription=subscription.number, gone="NOT_FOUND", included=included, unknown=unknown
             )
         head = service.contexts.read(subscription.customer)
         version = service.contexts.version(head)
+        included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
         customer = opaque(service.contexts.identifiers(subscription.customer)[0])
         if held == (version, view, customer):
@@ -172,13 +173,12 @@ class _Session:
         subscription.version = 0
         self._stream.mark(subscription)
 
-    def _pending(self, subscription: Subscription) -> tuple[list[bytes], list[bytes]]:
-        """Own facts that the context includes, and those that the hub has not heard of."""
+    def _pending(self, subscription: Subscription, through: int) -> tuple[list[bytes], list[bytes]]:
+        """Own facts that a context folded through a position includes, and those that the hub has not heard of."""
         if not subscription.pending:
             return [], []
         positions = self._service.store.find(list(subscription.pending))
-        folded = self._service.contexts.position
-        included = [id_ for id_, position in positions.items() if position <= folded]
+        included = [id_ for id_, position in positions.items() if position <= through]
         unknown = [id_ for id_ in subscription.pending if id_ not in positions]
         subscription.pending.difference_update(included)
         return included, unknown

@@ -23,7 +23,7 @@ from .failure import Refusal, overloaded
 from .plans import Plans
 from .resolution import Resolution, Resolved
 
-UNIT: Final = 2048
+UNIT: Final = 1024
 """Facts per unit of writing at most."""
 SLICE: Final = 256
 """Facts folded before the event loop gets its turn."""

@@ -124,12 +124,12 @@ class Decision:
         """Why this answer; with `why_not`, why not another one, in one line."""
         if why_not is not None:
             return self._why_not(why_not)
-        parts = [f"{self.name} = {_shown(self.value)} ({self.reason})"]
+        parts = [f"{self.name} = {shown(self.value)} ({self.reason})"]
         if self.error:
             parts.append(self.error)
         reads = self.reads
         if reads:
-            parts.append("because " + ", ".join(f"{question} is {_shown(answer)}" for question, answer in reads))
+            parts.append("because " + ", ".join(f"{question} is {shown(answer)}" for question, answer in reads))
         parts += [_held(verdict) for verdict in self.verdicts if verdict.kind != ALLOW]
         if self.partial:
             parts.append("PARTIAL: a question reached further back than is kept")
@@ -140,28 +140,37 @@ class Decision:
 
     def _why_not(self, value: Any) -> str:
         if self.value == value:
-            return f"{self.name} is {_shown(value)}."
+            return f"{self.name} is {shown(value)}."
         binding = [verdict for verdict in self.verdicts if verdict.binds]
         if binding and (self.action == value or (self.action is not None and self.action.kind == value)):
-            return f"Not {_shown(value)}: {_held(max(binding, key=lambda v: v.severity))}."
+            return f"Not {shown(value)}: {_held(max(binding, key=lambda v: v.severity))}."
         if self.error:
-            return f"Not {_shown(value)}: {self.error}."
+            return f"Not {shown(value)}: {self.error}."
         if self.freshness.state == MISSING:
-            return f"Not {_shown(value)}: nothing was known of the customer (context MISSING)."
+            return f"Not {shown(value)}: nothing was known of the customer (context MISSING)."
         reads = self.reads
         failed = next((read for read in reads if not read[1]), reads[-1] if reads else None)
         if failed is None:
-            return f"Not {_shown(value)}: {self.name} asked nothing and answered {_shown(self.value)}."
-        return f"Not {_shown(value)}: {failed[0]} is {_shown(failed[1])}."
+            return f"Not {shown(value)}: {self.name} asked nothing and answered {shown(self.value)}."
+        return f"Not {shown(value)}: {failed[0]} is {shown(failed[1])}."
 
     def __repr__(self) -> str:
         return f"Decision({self.explain()})"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in words, whatever it is."""
     if isinstance(value, Action):
         return f"{value.kind}{f' about {value.topic}' if value.topic else ''}"
-    return repr(value)
+    return _safely(repr, value)
+
+
+def _safely(say: Callable[[Any], str], value: Any) -> str:
+    """A value in words; its type where it cannot say them."""
+    try:
+        return say(value)
+    except Exception:  # the host's own code, as in `decide`
+        return f"<{type(value).__name__}>"
 
 
 def _held(verdict: Verdict) -> str:
@@ -195,7 +204,7 @@ def decide(question: Question, context: Context, channel: str = "") -> Decision:
         raise
     except Exception as error:  # noqa: BLE001  # the host's own code: whatever it raises, the answer is the default (promise 7)
         decision.reason = FUNCTION_FAILED
-        decision.error = f"{type(error).__name__}: {error}"
+        decision.error = f"{type(error).__name__}: {_safely(str, error)}"
         return decision
     decision.partial = context.partial
     if proposed is None:
@@ -247,5 +256,5 @@ def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
 
 __all__ = [
     "DEFAULT", "FRESH", "FUNCTION_FAILED", "HELD_BACK", "RULE", "Actor", "Decision", "Function", "Question", "decide",
-    "judge",
+    "judge", "shown",
 ]  # fmt: skip

@@ -29,6 +29,8 @@ SUBSCRIPTION_STATES: Final = ("opted_in", "opted_out")
 ACTION_STATUSES: Final = ("completed", "failed", "skipped")
 MAX_PROPERTIES: Final = 64 * 1024
 """Bytes of a fact's properties; larger ones are refused."""
+MAX_DEPTH: Final = 16
+"""Lists and objects in one another, of a trait's value."""
 _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
 _OPENS: Final = ord("{")
 
@@ -165,8 +167,10 @@ def check(fact: Fact) -> None:
     if fact.interaction is not None:
         _one_of(fact.interaction.direction, ("", *DIRECTIONS), "interaction.direction")
         _one_of(fact.interaction.outcome, ("", *OUTCOMES), "interaction.outcome")
-    if fact.kind == TRAIT and "value" not in properties:
-        raise FactError("a trait without a value", field="properties.value")
+    if fact.kind == TRAIT:
+        if "value" not in properties:
+            raise FactError("a trait without a value", field="properties.value")
+        _checked_value(properties["value"], MAX_DEPTH)
     if fact.kind == CONSENT:
         _one_of(properties.get("state"), CONSENT_STATES, "consent.state")
     elif fact.kind == SUBSCRIPTION:
@@ -188,6 +192,18 @@ def _checked_properties(fact: Fact) -> dict[str, Any]:
     if not isinstance(properties, dict):
         raise FactError("no JSON object", field="properties", cure='Send an object, e.g. {"amount": 12.5}')
     return properties
+
+
+def _checked_value(value: object, depth: int) -> None:
+    """A trait's value stands in every context of its customer, so every part of it must be writable everywhere."""
+    if depth < 0:
+        raise FactError(f"more than {MAX_DEPTH} lists and objects in one another", field="properties.value")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise FactError("a whole number of more than 64 bits", field="properties.value", cure="Send it as a text")
+    if isinstance(value, float) and value - value != 0.0:
+        raise FactError("a number beyond JSON's", field="properties.value", cure="Send it as a text")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _checked_value(part, depth - 1)
 
 
 def _one_of(value: object, allowed: Sequence[str], field: str) -> None:

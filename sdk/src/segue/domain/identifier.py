@@ -25,6 +25,19 @@ class Identifier(NamedTuple):
         return f"{self.kind}={self.value}"
 
 
+def identifier_of(kind: str, value: object) -> Identifier:
+    """An identifier from what a host gives: texts and whole numbers.
+
+    Raises:
+        FactError: the value is neither.
+    """
+    if isinstance(value, str):
+        return Identifier(kind, value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Identifier(kind, str(value))
+    raise FactError(f"{kind} is of type {type(value).__name__}", field="identifiers", cure="Give a text")
+
+
 def parse_identifier(text: str) -> Identifier:
     """Reads `kind=value`.
 
@@ -84,9 +97,13 @@ class IdentifierKinds:
         """The identifier with its value in the kind's normal form.
 
         Raises:
-            FactError: kind or value is empty, or too long.
+            FactError: the kind is empty, or one of both is too long or no UTF-8.
         """
         kind, value = identifier
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise FactError(f"{kind!r} is no UTF-8: {error.reason}", field="identifiers") from None
         if not kind or len(kind) > MAX_LENGTH or len(value) > MAX_LENGTH:
             raise FactError(
                 f"identifier {kind!r}={value[:40]!r} is empty or longer than {MAX_LENGTH} characters",
