@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-fast check hub protos bench bench-quick lock clean
+.PHONY: help setup demo test check protos-release hub protos bench bench-quick lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -31,6 +31,7 @@ check: $(STAMP) ## ruff, mypy, import-linter, buf, generated code
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/buf lint protos
+	@$(BIN)/buf breaking protos --against protos/released.binpb
 	@$(BIN)/python protos/generate.py --check
 
 hub: $(STAMP) ## a hub to try things with: temporary store, loopback, the example plan
@@ -38,6 +39,9 @@ hub: $(STAMP) ## a hub to try things with: temporary store, loopback, the exampl
 
 protos: $(STAMP) ## generate segue.v1 again
 	@$(BIN)/python protos/generate.py
+
+protos-release: $(STAMP) ## what the contract may not break from here on
+	@$(BIN)/buf build protos -o protos/released.binpb
 
 bench: $(STAMP) ## the first figures: P1, P3, P5 side by side with peers
 	@$(BIN)/python -m benchmarks

@@ -269,3 +269,50 @@ def test_cloud_events_over_http_are_facts_and_the_same_one_twice_is_a_duplicate(
         results = json.load(response)["results"]
     assert [result["status"] for result in results] == [ACCEPTED, DUPLICATE]
     assert whole(hub, "account=I-31")["facts"] == 1
+
+
+# What would spoil a context is refused at the door; what fails inside does not go unnoticed.
+
+
+@pytest.mark.parametrize(
+    "raw", [b"1%s" % (b"0" * 30), b"1e400", b"[" * 100 + b"]" * 100, b'{"a":' * 40 + b"1" + b"}" * 40],
+    ids=["too long", "infinite", "too deep a list", "too deep an object"],
+)  # fmt: skip
+def test_a_trait_that_no_context_could_carry_is_refused(hub: RunningHub, raw: bytes) -> None:
+    with calling(hub.address, hub.key("crm")) as crm:
+        message = fact_to_wire(event("value_tier", "account=I-40", kind="trait", value=1))
+        message.trait.value = raw
+        (result,) = crm.events.PublishEvents(
+            event_service_pb2.PublishEventsRequest(facts=[message]), metadata=crm.metadata, timeout=10
+        ).results
+        assert result.code == "FACT_INVALID"
+        assert crm.statuses(event("value_tier", "account=I-40", kind="trait", value="high")) == [ACCEPTED]
+
+
+def test_an_event_with_odd_numbers_is_kept_as_it_is_and_can_be_shown(app: Caller, hub: RunningHub) -> None:
+    from segue.v1 import admin_service_pb2
+    from segue.wire import identifier_to_wire
+
+    assert app.statuses(event("transfer.failed", "account=I-41", amount=10**40, transfer_id="T")) == [ACCEPTED]
+    with calling(hub.address, hub.admin_key) as admin:
+        name = identifier_to_wire(event("x", "account=I-41").identifiers[0])
+        request = admin_service_pb2.ShowCustomerRequest(identifier=name)
+        plain = json.loads(admin.admin.ShowCustomer(request, metadata=admin.metadata, timeout=10).document)
+    assert plain["timeline"][0]["properties"]["amount"] == 10**40
+
+
+def test_a_hub_whose_fold_fails_stops_and_acknowledges_nothing_rather_than_seem_to_serve(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("app")) as app:
+
+        def fails(entries: Any) -> None:
+            raise RuntimeError("on purpose")
+
+        monkeypatch.setattr(hub.hub.contexts, "accepted", fails)
+        with pytest.raises(grpc.RpcError) as caught:
+            app.send(event("transfer.failed", "account=A", transfer_id="T"))
+        assert refusal(caught.value) == ("UNAVAILABLE", "STORE_BROKEN")
+        assert not hub.hub.ingest.accepting
+        assert "on purpose" in hub.call(hub.hub.wait())
+        monkeypatch.undo()

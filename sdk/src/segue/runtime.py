@@ -106,10 +106,14 @@ class Runtime:
 
     def offer(self, fact: Fact, lane: int, held: Held | None, journalled: threading.Event | None = None) -> None:
         """Takes a fact: journalled soon, published after, shown at once where the customer is held."""
-        self._deferred.append(lambda: (fact, lane, journalled))
         if held is not None:
-            with self._lock:
-                self._send(self.machine.own(held, fact))
+            # Shown before it can be published: a frame that includes it finds it in the overlay, and drops it by id.
+            try:
+                with self._lock:
+                    self._send(self.machine.own(held, fact))
+            except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
+                log.exception("segue: an own fact cannot be shown")
+        self._deferred.append(lambda: (fact, lane, journalled))
         self._wake.set()
 
     def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
@@ -173,12 +177,6 @@ class Runtime:
 
     def _journal(self) -> None:
         self._journalling = True
-        try:
-            self._write_down()
-        finally:
-            self._journalling = False
-
-    def _write_down(self) -> None:
         while self._deferred:
             try:
                 made = self._deferred.popleft()()
@@ -189,6 +187,7 @@ class Runtime:
                 log.exception("segue: a fact cannot be written down and is lost")
                 self.outbox.lost("unwritable")
         self.outbox.journal()
+        self._journalling = False
 
     def _publish(self) -> None:
         if self._publishing or time.monotonic() < self._retry_at:

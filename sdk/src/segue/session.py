@@ -6,6 +6,7 @@ Owns deciding, tracking and recording for one customer. Everything returns at on
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,13 +36,15 @@ from .domain.interaction import ENDED, STARTED, InteractionRef
 from .domain.plan import Plan
 from .errors import FactError
 from .outbox import ANALYTICS, MUST
-from .runtime import json_text
+from .runtime import Runtime, json_text
 from .wire import action_properties
 
 if TYPE_CHECKING:
     from .touchpoint import Touchpoint
 
 log = logging.getLogger("segue")
+_forks = [0]
+os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -57,7 +60,8 @@ class Session:
 
     def __init__(self, touchpoint: Touchpoint, identifiers: tuple[Identifier, ...], purpose: str, keep: int) -> None:
         self._touchpoint = touchpoint
-        self._runtime = touchpoint.runtime()
+        self._home = touchpoint.runtime()
+        self._forks = _forks[0]
         self.identifiers = identifiers
         self.purpose = purpose
         self._keep = keep
@@ -65,6 +69,14 @@ class Session:
         self._interaction: InteractionRef | None = None
         self._channel = ""
         self._channel_by: Plan | None = None
+
+    @property
+    def _runtime(self) -> Runtime:
+        """The runtime of this process. A session that a forked child inherits moves into the child's own."""
+        if self._forks != _forks[0]:
+            self._forks, self._home = _forks[0], self._touchpoint.runtime()
+            self._held = self._home.hold(self.identifiers[0], self.purpose)
+        return self._home
 
     @property
     def waits(self) -> bool:

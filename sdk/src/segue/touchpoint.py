@@ -29,6 +29,8 @@ log = logging.getLogger("segue")
 REFUSED_KEPT = 1000
 """Names of refused facts that are counted one by one."""
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
+_left_behind: list[Runtime] = []
+"""A parent's runtimes, in a forked child: never used and never let go, for their channels and files are the parent's."""
 
 
 class Touchpoint:
@@ -84,6 +86,8 @@ class Touchpoint:
         with self._lock:
             runtime = self._runtime
             if runtime is None or runtime.pid != os.getpid():
+                if runtime is not None:
+                    _left_behind.append(runtime)
                 runtime = Runtime(self._config)
                 runtime.start()
                 self._runtime = runtime

@@ -29,15 +29,16 @@ from .v1 import context_pb2, fact_pb2
 
 def fact_to_wire(fact: Fact) -> fact_pb2.Fact:
     """The message of a fact."""
-    message = fact_pb2.Fact(
-        id=fact.id,
-        type=fact.type,
-        occurred_at=fact.occurred_at,
-        seq=fact.seq,
-        identifiers=[fact_pb2.Identifier(kind=kind, value=value) for kind, value in fact.identifiers],
-        channel=fact.channel,
-        touchpoint=fact.touchpoint,
-    )
+    # Field by field: half of what the constructor with keywords costs, and every fact passes here.
+    message = fact_pb2.Fact()
+    message.id = fact.id
+    message.type = fact.type
+    message.occurred_at = fact.occurred_at
+    message.seq = fact.seq
+    message.channel = fact.channel
+    message.touchpoint = fact.touchpoint
+    for name, value in fact.identifiers:
+        message.identifiers.add(kind=name, value=value)
     reference = fact.interaction
     if reference is not None:
         message.interaction.id = reference.id
@@ -125,7 +126,7 @@ def _properties(message: fact_pb2.Fact, kind: str) -> dict[str, Any]:
 
 def fact_to_bytes(fact: Fact) -> bytes:
     """A fact as a store keeps it."""
-    return fact_to_wire(fact).SerializeToString(deterministic=True)
+    return fact_to_wire(fact).SerializeToString()  # deterministic: a fact has no maps
 
 
 def fact_from_bytes(data: bytes) -> Fact:

@@ -155,6 +155,7 @@ async def _dev(settings: Settings, folder: Path | None, touchpoint: str) -> None
 async def _reload(hub: Hub, folder: Path) -> None:
     async for _ in awatch(folder, step=100):
         await _push(hub, folder)
+        sys.stdout.flush()
 
 
 @click.command()

@@ -1,6 +1,7 @@
-"""Values and times of a row, as a mapping describes them.
+"""Values of a row, as a mapping describes them.
 
-Owns how a column, a template or an expression becomes a value, and how local times become instants.
+Owns how a column, a template or an expression becomes a value, and what a row expression is asked about. Readers are
+made once per mapping; one that can only say the same thing is a constant, one column alone is a mere look-up.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from segue.domain.expression import Compiled, ExpressionError, Node, compile_tree
 from segue.domain.expression.value import Timestamp
-from segue.domain.instant import SECOND, from_datetime, parse_instant
 
+from .moment import Clock
 from .reader import Row
 
 Spec = Mapping[str, Any] | str
-_FIELD = re.compile(r"\{([^{}]+)\}")
-_DAY: Final = 86_400 * SECOND
+_FIELD: Final = re.compile(r"\{([^{}]+)\}")
 
 
 class Rejected(ValueError):
@@ -32,13 +32,13 @@ class Rejected(ValueError):
         self.cure = cure
 
 
-class _RowScope:
-    """What a row expression is asked about."""
+class RowScope:
+    """What row expressions are asked about: the columns that are not null."""
 
     __slots__ = ("at", "flips", "locals", "row")
 
     def __init__(self, row: Row) -> None:
-        self.row = {name: value for name, value in row.items() if value is not None}
+        self.row = row
         self.at = 0
         self.locals: dict[str, Any] = {}
         self.flips: dict[str, int] = {}
@@ -53,28 +53,19 @@ class _RowBindings:
 
 
 def compiled(expression: Mapping[str, Any]) -> Compiled:
-    """A checked row expression, ready to be asked."""
+    """A checked row expression, ready to be asked: `holds(scope)` is false where a column is missing."""
     return compile_tree(expression["tree"], _RowBindings())
 
 
-def holds(expression: Compiled, row: Row) -> bool:
-    """Whether it is true of a row; a missing column makes it false."""
-    return expression.holds(_RowScope(row))
-
-
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as a column of text has it: `5` for 5.0, `true` for True."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
-
-
-def _template(template: str, row: Row) -> str | None:
-    names = _FIELD.findall(template)
-    if any(row.get(name) is None for name in names):
-        return None
-    return _FIELD.sub(lambda match: _text(row[match.group(1)]), template)
 
 
 _AS: Final[dict[str, Callable[[str], Any]]] = {
@@ -86,75 +77,105 @@ _AS: Final[dict[str, Callable[[str], Any]]] = {
 }
 _NORMAL: Final[dict[str, Callable[[str], str]]] = {
     "lower": str.lower,
-    "slug": lambda text: re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_"),
-    "hash": lambda text: hashlib.sha256(text.encode()).hexdigest()[:16],
+    "slug": lru_cache(4096)(lambda text: re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_")),
+    "hash": lru_cache(4096)(lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]),
 }
 
+Reader = Callable[[RowScope], Any]
+"""Reads one value of a row; None where the row has none."""
 
-def value_of(spec: Spec) -> Callable[[Row], Any]:
+
+def value_of(spec: Spec) -> Reader:
     """A reader of one value; None where the row has none.
 
     Raises (when read):
         Rejected: the value is not of the type asked for.
     """
     if isinstance(spec, str):
-        return lambda row: spec
+        return lambda scope: spec
     read = _source_of(spec)
     nulls = frozenset(spec.get("nulls", ()))
     replace, normalise, kind = spec.get("replace", {}), _NORMAL.get(spec.get("normalise", "")), spec.get("as")
+    if not (nulls or replace or normalise or kind):
+        return read
 
-    def value(row: Row) -> Any:
-        found = read(row)
-        if found is None or (isinstance(found, str) and found in nulls):
+    def value(scope: RowScope) -> Any:
+        found = read(scope)
+        if found is None or (nulls and as_text(found) in nulls):
             return None
         if replace:
-            found = replace.get(_text(found), found)
+            found = replace.get(as_text(found), found)
         if normalise is not None:
-            found = normalise(_text(found))
+            found = normalise(as_text(found))
         if kind is not None:
             try:
-                found = _AS[kind](_text(found))
+                found = _AS[kind](as_text(found))
             except (ValueError, KeyError):
-                raise Rejected(f"{_text(found)!r} is no {kind}", f"Correct column {spec.get('column', '')!r}") from None
+                named = spec.get("column") or spec.get("template") or "the expression"
+                raise Rejected(f"{named}: {as_text(found)!r} is no {kind}", f"Correct it, or do not read it as {kind}") from None
         return found
 
     return value
 
 
-def _source_of(spec: Mapping[str, Any]) -> Callable[[Row], Any]:
+def _source_of(spec: Mapping[str, Any]) -> Reader:
     if "column" in spec:
         column = spec["column"]
-        return lambda row: row.get(column)
+        return lambda scope: scope.row.get(column)
     if "template" in spec:
-        template = spec["template"]
-        return lambda row: _template(template, row)
+        return template_reader(spec["template"])
     if "expression" in spec:
         expression = compiled(spec["expression"])
 
-        def evaluate(row: Row) -> Any:
+        def evaluate(scope: RowScope) -> Any:
             try:
-                found = expression.value(_RowScope(row))
+                found = expression.value(scope)
             except ExpressionError:
                 return None
             return found.nanos // 1000 if isinstance(found, Timestamp) else found
 
         return evaluate
     constant = spec.get("constant")
-    return lambda row: constant
+    return lambda scope: constant
 
 
-def text_of(spec: Spec) -> Callable[[Row], str]:
+def fields_of(template: str) -> list[str]:
+    """The columns that a template names."""
+    return _FIELD.findall(template)
+
+
+def template_reader(template: str) -> Callable[[RowScope], str | None]:
+    """A reader of a text with `{column}` in it; None where one of them is null."""
+    parts = _FIELD.split(template)
+    words, names = parts[::2], parts[1::2]
+    pairs = list(zip(names, words[1:], strict=True))
+
+    def read(scope: RowScope) -> str | None:
+        row, text = scope.row, words[0]
+        for name, word in pairs:
+            value = row.get(name)
+            if value is None:
+                return None
+            text += (value if type(value) is str else as_text(value)) + word
+        return text
+
+    return read
+
+
+def text_of(spec: Spec) -> Callable[[RowScope], str]:
     """A reader of one text; empty where the row has none."""
+    if isinstance(spec, str):
+        return lambda scope: spec
     read = value_of(spec)
 
-    def text(row: Row) -> str:
-        found = read(row)
-        return "" if found is None else _text(found)
+    def text(scope: RowScope) -> str:
+        found = read(scope)
+        return "" if found is None else as_text(found)
 
     return text
 
 
-def moment_of(spec: Mapping[str, Any], default_zone: str) -> Callable[[Row], int | None]:
+def moment_of(spec: Mapping[str, Any], default_zone: str) -> Callable[[RowScope], int | None]:
     """A reader of one instant in microseconds; None where the row has none.
 
     `rolls_over` names an earlier moment: a clock time more than twelve hours before it belongs to the next day.
@@ -164,40 +185,23 @@ def moment_of(spec: Mapping[str, Any], default_zone: str) -> Callable[[Row], int
     """
     read = _source_of(spec)
     nulls = frozenset(spec.get("nulls", ()))
-    form, unit = spec.get("format"), {"s": SECOND, "ms": 1000, "us": 1}.get(spec.get("unit", ""))
-    zone = ZoneInfo(spec.get("zone") or default_zone or "UTC")
-    earlier = moment_of(spec["rolls_over"], default_zone) if "rolls_over" in spec else None
-    column = spec.get("column") or spec.get("template")
+    zone = spec.get("zone") or default_zone or "UTC"
+    clock = Clock(spec.get("format", ""), spec.get("unit", ""), ZoneInfo(zone))
+    earlier = moment_of(spec["rolls_over"], zone) if "rolls_over" in spec else None
+    named = spec.get("column") or spec.get("template")
 
-    def moment(row: Row) -> int | None:
-        found = read(row)
-        if found is None or (isinstance(found, str) and found in nulls):
+    def moment(scope: RowScope) -> int | None:
+        found = read(scope)
+        if found is None:
             return None
+        text = found if type(found) is str else str(found)
+        if nulls and text in nulls:
+            return None
+        before = earlier(scope) if earlier is not None else None
         try:
-            at = _instant(found, form, unit, zone)
+            return clock.instant(text) if before is None else clock.not_before(text, before)
         except ValueError:
-            shape = form or "RFC 3339, e.g. 2026-05-04T10:42:00Z"
-            raise Rejected(f"{column}: {_text(found)!r} is no time", f"Write it as {shape}, or set `format`") from None
-        before = earlier(row) if earlier is not None else None
-        return at + _DAY if before is not None and at < before - _DAY // 2 else at
+            shape = spec.get("format") or ("a number" if spec.get("unit") else "RFC 3339, e.g. 2026-05-04T10:42:00Z")
+            raise Rejected(f"{named}: {text!r} is no time", f"Write it as {shape}, or set `format`") from None
 
     return moment
-
-
-def _instant(found: Any, form: str | None, unit: int | None, zone: ZoneInfo) -> int:
-    if unit is not None:
-        return int(float(found) * unit)
-    if isinstance(found, datetime):
-        return from_datetime(found if found.tzinfo else found.replace(tzinfo=zone))
-    if form is not None:
-        parsed = _parsed(str(found), form)
-        return from_datetime(parsed if parsed.tzinfo else parsed.replace(tzinfo=zone))
-    try:
-        return parse_instant(str(found))
-    except ValueError:
-        parsed = datetime.fromisoformat(str(found))
-        return from_datetime(parsed if parsed.tzinfo else parsed.replace(tzinfo=zone))
-
-
-def _parsed(text: str, form: str) -> datetime:
-    return datetime.strptime(text, form)  # the caller adds the zone

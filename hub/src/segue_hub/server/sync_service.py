@@ -162,6 +162,8 @@ class _Session:
             return pb.ContextUpdate(
                 subscription=subscription.number, unchanged=True, included=included, unknown=unknown
             )
+        included = list(dict.fromkeys([*included, *subscription.own]))
+        subscription.own.clear()
         context, renew_at = service.projections.message(subscription.customer, head, grant, subscription.purpose)
         subscription.version, subscription.view, subscription.holds = version, view, customer
         subscription.answered = True
@@ -247,7 +249,8 @@ class _Session:
         subscription = self._stream.subscriptions.get(asked.subscription)
         if subscription is not None:
             subscription.pending.update(asked.facts)
-            self._stream.mark(subscription)
+            if self._service.store.find(asked.facts):  # what is still to come marks it when it is folded
+                self._stream.mark(subscription)
 
     def _on_plan_report(self, report: pb.PlanReport) -> None:
         self._stream.refused = report.refused

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from segue.domain.identifier import Identifier
 
@@ -17,6 +17,8 @@ from .contexts import Contexts
 from .ingest import Entry
 from .resolution import Resolved
 
+OWN_TOLD: Final = 1000
+"""Ids of own facts that one frame lists at most, besides those asked for; an SDK shows no more than 256."""
 _Name = TypeVar("_Name", int, Identifier)
 
 
@@ -28,6 +30,7 @@ class Subscription:
         customer: what it resolves to; 0 while nobody is known by it.
         version, view: what the client holds.
         pending: ids of the client's own facts that it shows but does not know to be included.
+        own: ids of its touchpoint's facts since the last frame: a publication may overtake what the stream says.
         failed: why it cannot be served, if so.
     """
 
@@ -40,6 +43,7 @@ class Subscription:
     view: str = ""
     holds: str = ""
     pending: set[bytes] = field(default_factory=set)
+    own: list[bytes] = field(default_factory=list)
     answered: bool = False
 
 
@@ -143,6 +147,11 @@ class FanOut:
         """Customers changed."""
         if not self._by_customer:
             return
+        for entry in entries:
+            for subscription in self._by_customer.get(entry.customer, ()):
+                if subscription.stream.touchpoint == entry.fact.touchpoint:
+                    subscription.own.append(entry.fact.id)
+                    del subscription.own[:-OWN_TOLD]
         for customer in {entry.customer for entry in entries}:
             for subscription in self._by_customer.get(customer, ()):
                 subscription.stream.mark(subscription)

@@ -23,7 +23,7 @@ from .failure import Refusal, overloaded
 from .plans import Plans
 from .resolution import Resolution, Resolved
 
-UNIT: Final = 1024
+UNIT: Final = 2048
 """Facts per unit of writing at most."""
 SLICE: Final = 256
 """Facts folded before the event loop gets its turn."""
@@ -106,6 +106,7 @@ class Ingest:
         self._on_broken = on_broken
         self._queue: deque[Batch] = deque()
         self._queued_bytes = 0
+        self._under_way: list[Batch] = []
         self._waiting = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="segue-writer")
         self._position, self._number = store.head()
@@ -121,6 +122,18 @@ class Ingest:
         """Begins to write."""
         self._listener = listener
         self._task = asyncio.create_task(self._run(), name="ingest")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Whatever ends the writing loop but `close` ends the hub: it must not seem to serve."""
+        error = None if task.cancelled() else task.exception()
+        if error is None or self._stopped:
+            return
+        self._stopped = f"writing failed: {type(error).__name__}: {error}"
+        self._on_broken(self._stopped)
+        for batch in [*self._under_way, *self._queue]:
+            if not batch.done.done():
+                batch.done.set_exception(Refusal("STORE_BROKEN", self._stopped, retry_after_ms=1000))
 
     @property
     def accepting(self) -> bool:
@@ -185,6 +198,7 @@ class Ingest:
                 await self._waiting.wait()
                 continue
             batches = self._take()
+            self._under_way = [batch for batch in self._under_way if not batch.done.done()] + batches
             checkpoints = self._listener.checkpoints()
             try:
                 written = await loop.run_in_executor(self._writer, self._write, batches, checkpoints)
@@ -303,5 +317,5 @@ class Ingest:
         self._closing = True
         self._waiting.set()
         if self._task is not None:
-            await self._task
+            await asyncio.gather(self._task, return_exceptions=True)  # a failure was told by `_ended`
         self._writer.shutdown(wait=True)

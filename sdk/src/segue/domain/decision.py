@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from ..errors import NameUnknown, NotCovered, NotGranted
 from .action import Action
-from .context import FRESH, MISSING, STALE, Asked, Context, Freshness, in_words
+from .context import FRESH, MISSING, PERSISTED, STALE, Asked, Context, Freshness, in_words
 from .derivation import shipped_verdict
 from .expression import NEVER
 from .guardrail import ALLOW, Verdict
@@ -60,7 +60,8 @@ class Decision:
         name: of the question.
         value: the answer; an `Action` where one was proposed and is allowed.
         reason: `RULE`, `DEFAULT` (the function had no answer), `HELD_BACK` (guardrails), `FUNCTION_FAILED`,
-            `NAME_UNKNOWN`, `NOT_GRANTED` or `PARTIAL`.
+            `NAME_UNKNOWN` or `NOT_GRANTED`.
+        partial: whether a question reached further back than is kept.
         freshness: of what it was made on.
         at: the moment, in microseconds.
         version: of the context; 0 where it was missing.
@@ -248,7 +249,7 @@ def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
             verdict = shipped_verdict(guardrail, projected.guardrails.get(guardrail.name, []), context.at, action)
         else:
             verdict = guardrail.verdict(scope)
-        if state == STALE:
+        if state in (STALE, PERSISTED):
             verdict = guardrail.on_old_context(verdict)
         found.append(verdict)
     return found

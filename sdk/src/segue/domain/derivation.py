@@ -103,8 +103,11 @@ def _outcome(ask: Callable[[int], tuple[Interval, int]], at: int) -> list[Interv
 
 
 def outcome_at(intervals: list[Interval], at: int) -> Interval | None:
-    """The interval that covers a moment; None where it is unknown."""
-    covering = None
+    """The interval that covers a moment; None where it is unknown.
+
+    The first covers what came before it too: a clock that runs behind the hub's asks about a moment just before.
+    """
+    covering = intervals[0] if intervals else None
     for interval in intervals:
         if interval.since <= at:
             covering = interval

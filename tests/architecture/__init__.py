@@ -1,0 +1,1 @@
+"""The house: what a glance should find, held."""

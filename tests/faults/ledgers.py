@@ -1,0 +1,89 @@
+"""A writing host for fault tests: a process that tells facts and keeps a ledger of each on its own disk.
+
+Owns the script and its reading. A line is on disk before the fact is offered (`told`), and again once `track` with
+`durable` returned (`kept`): what stands as kept was journalled, so it may never be lost (FA6).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.serving import environment
+
+_WRITER = """
+import os, signal, sys, threading, time
+import segue
+
+address, key, state, ledger_path, customer = sys.argv[1:6]
+ledger = os.open(ledger_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+stopping = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+app = segue.Touchpoint("app", hub=address, key=key, state=state, strict=False)
+last = []
+app.listeners.append(lambda fact: (last.append(fact.id.hex()), os.write(ledger, f"told {fact.id.hex()}\\n".encode())))
+session = app.session(account=customer, wait=0)
+while not stopping.is_set():
+    session.track("transfer.started", transfer_id="T", durable=len(last) % 5 == 0)
+    if len(last) % 5 == 1:
+        for id_ in last[-5:]:
+            os.write(ledger, f"kept {id_}\\n".encode())
+    time.sleep(0.004)
+app.flush(30)
+losses = sum(app.status()["losses"].values())
+waiting = app.status()["waiting"]
+app.close()
+os.write(ledger, f"ended {losses} {waiting}\\n".encode())
+"""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a writer says it told, and what of it was journalled for certain."""
+
+    told: list[str]
+    kept: set[str]
+    ended: list[tuple[int, int]]
+
+
+class Writer:
+    """One writing process; `ledger` survives it."""
+
+    def __init__(self, address: str, key: str, folder: Path, customer: str) -> None:
+        self.arguments = [address, key, str(folder / "state"), str(folder / f"{customer}.ledger"), customer]
+        self.customer = customer
+        self.path = folder / f"{customer}.ledger"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", _WRITER, *self.arguments], env=environment())
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        """Asks it to deliver what it has and to end."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(45)
+
+    def lines(self) -> int:
+        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
+
+    def ledger(self) -> Ledger:
+        told: list[str] = []
+        kept: set[str] = set()
+        ended: list[tuple[int, int]] = []
+        for line in self.path.read_text().splitlines():
+            word, *rest = line.split()
+            if word == "told":
+                told.append(rest[0])
+            elif word == "kept":
+                kept.add(rest[0])
+            else:
+                ended.append((int(rest[0]), int(rest[1])))
+        return Ledger(told, kept, ended)
