@@ -61,10 +61,15 @@ class Serving:
         def serving() -> bool:
             assert self.process is not None
             assert self.process.poll() is None, log.read_text()
-            return any(json.loads(line)["event"] == "serving" for line in log.read_text().splitlines()[:20] if line)
+            lines = [line for line in log.read_text().splitlines()[:20] if line.startswith("{") and line.endswith("}")]
+            return any(json.loads(line)["event"] == "serving" for line in lines)
 
-        eventually(serving, 20)
-        eventually(lambda: self.admin_key_path.is_file() and self.admin_key_path.read_text().strip(), 5)
+        try:
+            eventually(serving, 20)
+            eventually(lambda: self.admin_key_path.is_file() and self.admin_key_path.read_text().strip(), 5)
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def admin_key_path(self) -> Path:

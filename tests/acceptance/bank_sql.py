@@ -91,3 +91,18 @@ def read(file: Path) -> duckdb.DuckDBPyConnection:
 def report(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """By map, what a report has to say."""
     return {map_.name: figures(db, map_, CHANNELS) for map_ in (CALL, REPEAT_CALL)}
+
+
+# What `examples/imports/bank/route.py` answers, at every call. A repeat call runs from its start to its goal, at most a day.
+ROUTES = f"""
+select f.key, case
+  when f.instant - f.abandoned_before < {DAY} then 'callback'
+  when exists (
+    select 1 from repeat_call_journeys j
+    where j.customer = f.customer and (j.began_at, j.began_seq) <= (f.instant, f.seq)
+      and (case when j.outcome = 'completed' then (j.ended_at, j.ended_seq) > (f.instant, f.seq)
+                else f.instant < j.began_at + {DAY} end)
+  ) then 'agent'
+  else 'menu' end as route
+from facts f where f.type = 'call.started'
+"""

@@ -104,8 +104,14 @@ def walk(db: duckdb.DuckDBPyConnection, map_: SqlMap) -> None:
     bits = [f"(case when {condition} then {1 << n} else 0 end)" for n, condition in enumerate(map_.stages.values())]
     db.execute(
         _WALK.format(
-            name=map_.name, starts=map_.starts, goal=map_.goal, fails=map_.fails, belongs=map_.belongs,
-            settles=map_.settles, abandons=map_.abandons, stages=f"({' + '.join(bits)})::integer" if bits else "0",
+            name=map_.name,
+            starts=map_.starts,
+            goal=map_.goal,
+            fails=map_.fails,
+            belongs=map_.belongs,
+            settles=map_.settles,
+            abandons=map_.abandons,
+            stages=f"({' + '.join(bits)})::integer" if bits else "0",
         )  # fmt: skip
     )
 
@@ -151,5 +157,7 @@ def figures(db: duckdb.DuckDBPyConnection, map_: SqlMap, channels: dict[str, boo
             for n, stage in enumerate(map_.stages)
         },
         "interactions": dict(sorted((channel, count) for channel, count in taken.items() if count)),
-        "assisted_share": round(one(f"select count(*) from {name}_journeys where channels & {assisted} <> 0") / started, 4),
+        "assisted_share": round(
+            one(f"select count(*) from {name}_journeys where channels & {assisted} <> 0") / started, 4
+        ),
     }

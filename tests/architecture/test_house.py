@@ -1,4 +1,4 @@
-"""The house is as CONTRIBUTING says: small files that open with what they own, few dependencies, a face that holds still."""
+"""The house is as CONTRIBUTING says: small files that open with what they own, few dependencies, a still face."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def test_public_things_say_what_they_are() -> None:
 def test_the_sdk_has_three_dependencies_and_imports_nothing_of_the_hub() -> None:
     project = tomllib.loads((ROOT / "sdk" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert sorted(re.split(r"[<>=]", name)[0] for name in project["dependencies"]) == ["grpcio", "protobuf", "tzdata"]
-    code = "import segue, sys; print([m for m in sys.modules if m.split('.')[0] in ('segue_hub','yaml','cel','aiohttp')])"
+    code = (
+        "import segue, sys; print([m for m in sys.modules if m.split('.')[0] in ('segue_hub','yaml','cel','aiohttp')])"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 

@@ -24,7 +24,7 @@ from segue_hub.storage.sqlite import SqliteStore
 
 from tests.calling import calling, event
 from tests.faults.ledgers import Ledger, Writer
-from tests.serving import Serving, environment, free_port, serving
+from tests.serving import Serving, environment, serving
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.fault
@@ -103,7 +103,10 @@ def test_f1_a_hub_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Pat
         assert hub.stop() == 0
         log = in_log(hub.store)
         lost, doubled, strangers = reckon(log, ledgers)
-        print(f"F1: {cycles} kills, {len(log)} facts, {len(lost)} lost, {len(doubled)} doubled, {len(strangers)} strangers")
+        print(
+            f"F1: {cycles} kills, {len(log)} facts, {len(lost)} lost, {len(doubled)} doubled,"
+            f" {len(strangers)} strangers"
+        )
         assert (lost, doubled, strangers) == ([], [], [])
         assert totals == [sum(id_ in set(ledger.told) for id_ in log) for ledger in ledgers]
         assert sound(hub.store)
@@ -116,7 +119,9 @@ def test_f1_what_was_acknowledged_to_a_bare_client_is_there_after_each_kill(tmp_
         for _ in range(cycles):
             deadline = time.monotonic() + chance.uniform(0.05, 0.3)
             with calling(hub.address, key) as app:
-                stop = subprocess.Popen(["sh", "-c", f"sleep {deadline - time.monotonic():.3f}; kill -9 {hub.process.pid}"])  # type: ignore[union-attr]
+                stop = subprocess.Popen(
+                    ["sh", "-c", f"sleep {deadline - time.monotonic():.3f}; kill -9 {hub.process.pid}"]
+                )  # type: ignore[union-attr]
                 try:
                     while True:
                         facts = [event("transfer.started", "account=K-1", transfer_id="T") for _ in range(20)]
@@ -174,7 +179,7 @@ def test_f8_a_reply_that_is_lost_after_the_commit_doubles_nothing(tmp_path: Path
     with serving(tmp_path) as hub:
         proxy = _DropsReplies(hub.address)
         server = grpc.server(ThreadPoolExecutor(4), handlers=[proxy])
-        port = server.add_insecure_port(f"127.0.0.1:{free_port()}")
+        port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         app = segue.Touchpoint("app", hub=f"127.0.0.1:{port}", key=hub.key("app"), state=tmp_path / "app")
         told: list[str] = []

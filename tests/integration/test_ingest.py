@@ -302,7 +302,7 @@ def test_an_event_with_odd_numbers_is_kept_as_it_is_and_can_be_shown(app: Caller
 
 
 def test_a_hub_whose_fold_fails_stops_and_acknowledges_nothing_rather_than_seem_to_serve(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("app")) as app:
 

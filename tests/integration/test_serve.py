@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import segue
+
 from tests.acceptance.example_app import free_port
 from tests.waiting import eventually
 

@@ -144,7 +144,7 @@ def test_where_grants_are_narrowed_the_sections_are_gone_from_replicas(hub: Runn
         hub.push(with_text("touchpoints.yaml", READS, "{service: [activity]}"))
         eventually(lambda: "timeline" in customer.context().content.hidden)
         context = customer.context()
-        assert context.content.timeline == [] and context.content.journeys == {}
+        assert (context.content.timeline, context.content.journeys) == ([], {})
         assert context.count("transfer.failed") == 1
         with pytest.raises(segue.NotGranted):
             context.journey("money_transfer").active  # noqa: B018

@@ -224,9 +224,11 @@ def test_a_new_plan_is_sent_before_any_context_that_it_folded() -> None:
             stream.subscribe(1, "account=S-20")
             old = stream.frame(1).context
             files = read_directory(EXAMPLE)
-            chat_reads = "{service: [identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences]}"
-            assert chat_reads in files["touchpoints.yaml"]
-            files["touchpoints.yaml"] = files["touchpoints.yaml"].replace(chat_reads, "{service: [activity]}")
+            whole = (
+                "[identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences]"
+            )
+            assert whole in files["touchpoints.yaml"]
+            files["touchpoints.yaml"] = files["touchpoints.yaml"].replace(whole, "[activity]")
             digest = hub.push(files)
             new = stream.frame(1, lambda f: f.context.plan == digest)
             messages = stream.history.messages
@@ -327,13 +329,17 @@ def test_a_hub_that_stops_says_goodbye_first() -> None:
 
 
 def test_a_revoked_key_ends_its_streams_at_once_and_no_others(hub: RunningHub) -> None:
-    with calling(hub.address, hub.key("web")) as web, calling(hub.address, hub.key("desk")) as desk:
-        with streaming(web) as theirs, streaming(desk) as ours:
-            eventually(lambda: theirs.heard("plan") and ours.heard("plan"))
-            hub.call(hub.hub.touchpoints.revoke("web"))
-            assert theirs.ended.wait(5)
-            assert "revoked" in theirs.heard("goodbye")[0].reason
-            assert not ours.ended.is_set()
+    with (
+        calling(hub.address, hub.key("web")) as web,
+        calling(hub.address, hub.key("desk")) as desk,
+        streaming(web) as theirs,
+        streaming(desk) as ours,
+    ):
+        eventually(lambda: theirs.heard("plan") and ours.heard("plan"))
+        hub.call(hub.hub.touchpoints.revoke("web"))
+        assert theirs.ended.wait(5)
+        assert "revoked" in theirs.heard("goodbye")[0].reason
+        assert not ours.ended.is_set()
 
 
 def test_a_subscription_that_cannot_be_is_an_error_of_its_own_and_the_stream_goes_on(chat: Caller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 import time
@@ -113,18 +114,21 @@ def test_a_decision_and_what_was_done_become_facts_that_others_see(hub: RunningH
 
 
 def test_an_interaction_holds_what_is_told_inside_together(hub: RunningHub, tmp_path: Path) -> None:
-    with joined(hub, "app", tmp_path) as app, joined(hub, "chat", tmp_path) as chat:
-        with app.session(account="T-5", wait=5) as session, chat.session(account="T-5", wait=5) as other:
-            with session.interaction("visit-1", outcome="resolved"):
-                session.track("transfer.started", transfer_id="T")
-            with pytest.raises(ZeroDivisionError), session.interaction("visit-2"):
-                raise ZeroDivisionError
-            ended = eventually(lambda: found if len(found := other.context().interactions()) == 2 else None)
-            eventually(lambda: all(i.outcome for i in other.context().interactions()))
-            ended = other.context().interactions()
-            assert [(i.id, i.outcome, i.direction) for i in ended] == [
-                ("visit-1", "resolved", "inbound"), ("visit-2", "abandoned", "inbound")
-            ]  # fmt: skip
+    with (
+        joined(hub, "app", tmp_path) as app,
+        joined(hub, "chat", tmp_path) as chat,
+        app.session(account="T-5", wait=5) as session,
+        chat.session(account="T-5", wait=5) as other,
+    ):
+        with session.interaction("visit-1", outcome="resolved"):
+            session.track("transfer.started", transfer_id="T")
+        with pytest.raises(ZeroDivisionError), session.interaction("visit-2"):
+            raise ZeroDivisionError
+
+        def ended() -> list[tuple[str, str, str]]:
+            return [(i.id, i.outcome, i.direction) for i in other.context().interactions()]
+
+        eventually(lambda: ended() == [("visit-1", "resolved", "inbound"), ("visit-2", "abandoned", "inbound")])
 
 
 def test_a_customer_held_once_is_shared_by_all_sessions_and_let_go_after_its_lease(app: segue.Touchpoint) -> None:
@@ -201,7 +205,9 @@ def test_a_durable_fact_is_on_disk_when_track_returns(tmp_path: Path) -> None:
     app.close()
 
 
-def test_where_the_disk_cannot_be_written_facts_wait_in_memory_and_are_delivered(hub: RunningHub, tmp_path: Path) -> None:
+def test_where_the_disk_cannot_be_written_facts_wait_in_memory_and_are_delivered(
+    hub: RunningHub, tmp_path: Path
+) -> None:
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
     app = segue.Touchpoint("app", hub=hub.address, key=hub.key("app"), state=blocked)
@@ -251,7 +257,8 @@ def test_contexts_are_not_written_to_disk_unless_asked(hub: RunningHub, tmp_path
 
 ODD: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=20), st.binary(max_size=8),
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=20),
+        st.binary(max_size=8),
         st.builds(object), st.just({1, 2}), st.just(float("nan")), st.just("\ud800"), st.just(10**400),
         st.just(Exception("x")), st.datetimes(), st.decimals(allow_nan=True),
     ),
@@ -313,10 +320,12 @@ def test_nothing_that_is_told_or_answered_raises_into_the_host(
         session.identify(email=name)
         session.track("still.works")
         session.decide(question).explain()
-    assert loner.status()["offered"] > before["offered"]
+    eventually(lambda: loner.status()["offered"] > before["offered"])
 
 
-@pytest.mark.parametrize("answer", [Hostile(), deep(), circle(), "\ud800", float("nan"), b"\xff"], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "answer", [Hostile(), deep(), circle(), "\ud800", float("nan"), b"\xff"], ids=lambda v: type(v).__name__
+)
 def test_an_answer_that_nobody_can_write_down_is_given_and_its_fact_is_not_lost_in_silence(
     tmp_path: Path, answer: Any
 ) -> None:
@@ -356,10 +365,8 @@ def test_a_customer_whose_name_cannot_be_sent_spoils_nobody_elses_stream(hub: Ru
     app = segue.Touchpoint("app", hub=hub.address, key=hub.key("app"), state=tmp_path, strict=False)
     try:
         for name in ("\ud800", "", "null"):
-            try:
+            with contextlib.suppress(segue.SegueError):  # said at once, by name: fine
                 app.session(account=name, wait=0).track("transfer.failed", transfer_id="T")
-            except segue.SegueError:
-                pass  # said at once, by name: fine
         with app.session(account="T-33", wait=5) as session:
             assert session.context().freshness.state == "LIVE"
             session.track("transfer.failed", transfer_id="T")

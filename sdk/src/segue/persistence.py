@@ -69,7 +69,7 @@ class Persistence:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS contexts (kind TEXT, value TEXT, purpose TEXT, heard INTEGER,"
-                    " sections BLOB, PRIMARY KEY (kind, value, purpose))"
+                    " plan TEXT, sections BLOB, PRIMARY KEY (kind, value, purpose))"
                 )
                 self._connection = connection
             except (OSError, sqlite3.Error) as error:
@@ -77,15 +77,15 @@ class Persistence:
                 self._wanted = False
         return self._connection
 
-    def context(self, identifier: Identifier, purpose: str) -> tuple[Projected, int] | None:
-        """A kept context and when the hub was last heard (our clock, microseconds)."""
+    def context(self, identifier: Identifier, purpose: str, plan: str) -> tuple[Projected, int] | None:
+        """A context kept of this plan (VE3), and when the hub was last heard (our clock, microseconds)."""
         connection = self._open()
         if connection is None:
             return None
         try:
             row = connection.execute(
-                "SELECT sections, heard FROM contexts WHERE kind = ? AND value = ? AND purpose = ?",
-                (*identifier, purpose),
+                "SELECT sections, heard FROM contexts WHERE kind = ? AND value = ? AND purpose = ? AND plan = ?",
+                (*identifier, purpose, plan),
             ).fetchone()
             if row is None:
                 return None
@@ -95,17 +95,23 @@ class Persistence:
             return None
 
     def keep(self, held: Iterable[Held]) -> None:
-        """Keeps what changed since it was last kept."""
+        """Keeps what changed since it was last kept; whom the hub knows no more is removed."""
         connection = self._open()
         if connection is None:
             return
         changed = [h for h in held if self._kept.get((h.identifier, h.purpose)) != h.version]
         try:
             for one in changed:
-                text = json.dumps([[section.name, section.data.decode()] for section in one.sections])
-                row = (*one.identifier, one.purpose, one.heard_at or now(), text)
-                connection.execute("INSERT OR REPLACE INTO contexts VALUES (?, ?, ?, ?, ?)", row)
                 self._kept[one.identifier, one.purpose] = one.version
+                if not one.version:
+                    connection.execute(
+                        "DELETE FROM contexts WHERE kind = ? AND value = ? AND purpose = ?",
+                        (*one.identifier, one.purpose),
+                    )
+                    continue
+                text = json.dumps([[section.name, section.data.decode()] for section in one.sections])
+                row = (*one.identifier, one.purpose, one.heard_at or now(), one.plan, text)
+                connection.execute("INSERT OR REPLACE INTO contexts VALUES (?, ?, ?, ?, ?, ?)", row)
         except sqlite3.Error as error:
             log.warning("segue: contexts cannot be kept on disk: %s", error)
 

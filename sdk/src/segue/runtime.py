@@ -129,7 +129,7 @@ class Runtime:
             if messages:
                 self._send(messages)
             if held.users == 1 and not held.answered.is_set():
-                restored = self.persistence.context(identifier, purpose)
+                restored = self.persistence.context(identifier, purpose, self.machine.plan.digest)
                 if restored is not None:
                     held.restore(restored[0], self.machine.plan, restored[1])
         self._needed.set()
@@ -234,7 +234,7 @@ class Runtime:
                 "waiting": self.outbox.waiting, "losses": self.outbox.losses,
             }  # fmt: skip
             self._send([Outgoing("status", status)])
-        self.persistence.keep([held for held in self.machine.replica.all() if held.version])
+        self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
         call = self._call
         if call is not None and time.monotonic() - self._heard > DEAD_AFTER:
             log.info("segue: the hub has been silent for %d s, connecting anew", DEAD_AFTER)
@@ -355,7 +355,7 @@ class Runtime:
                 thread.join(5.0)
         if transport is not None:
             transport.close()
-        self.persistence.keep([held for held in self.machine.replica.all() if held.version])
+        self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
         self.outbox.close()
         self.persistence.close()
 
@@ -393,6 +393,6 @@ def json_text(value: Any) -> Any:
         return value
     try:
         json.dumps(value)
-    except Exception:  # the host's own value: whatever it raises, it is told as text
+    except Exception:  # noqa: BLE001  # the host's own value: whatever it raises, it is told as text
         return shown(value)
     return value

@@ -257,7 +257,7 @@ class Session:
             type_.encode()  # a text, and one that can be written
             fact = self._fact(kind, type_, {**properties, **more}, occurred_at)
             check(fact)
-        except Exception as error:  # the host's own values: whatever they raise is counted, never raised
+        except Exception as error:  # noqa: BLE001  # the host's own values: whatever they raise is counted, never raised
             self._touchpoint.count_refused(kind, type_, error)
             return
         journalled = threading.Event() if durable else None

@@ -190,7 +190,7 @@ class Machine:
             held.heard(at)
         else:
             sections: list[Section] = fields["sections"]
-            held.sections = sections
+            held.sections, held.plan = sections, fields["plan"]
             projected = self._readable(receive(sections), fields["plan"])
             held.take(projected, (fields["version"], fields["view"], fields["customer"]), included, self.plan, at)
         return []

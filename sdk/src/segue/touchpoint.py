@@ -30,7 +30,7 @@ REFUSED_KEPT = 1000
 """Names of refused facts that are counted one by one."""
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
 _left_behind: list[Runtime] = []
-"""A parent's runtimes, in a forked child: never used and never let go, for their channels and files are the parent's."""
+"""A parent's runtimes, in a forked child: never used, never let go; their channels and files are the parent's."""
 
 
 class Touchpoint:

@@ -124,7 +124,7 @@ class Shape:
             elif isinstance(others, dict):
                 if item is None and others.get("type") == "object":
                     item = {}
-                if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.\-]*", name):
+                if rule.get("x-segue") != "texts" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.\-]*", name):
                     self._say((*path, name), f"{name!r} is no name", "Letters, digits, . _ and -")
                 self._walk(item, others, (*path, name))
             else:

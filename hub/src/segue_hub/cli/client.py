@@ -35,7 +35,8 @@ class Client:
 
 def connect(address: str, key: str, ca: str) -> Client:
     """Connects lazily; nothing is sent yet."""
-    options = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+    # A hub that comes back is found within seconds, however long it was away.
+    options = [("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.max_reconnect_backoff_ms", 2000)]
     if ca or not is_loopback(address.rpartition(":")[0]):
         roots = Path(ca).read_bytes() if ca else None
         channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), options=options)

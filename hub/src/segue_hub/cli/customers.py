@@ -11,7 +11,7 @@ from segue.wire import fact_from_wire, identifier_to_wire
 
 from ..services.reports import fact_plain
 from .client import TIMEOUT, Client, hub_options, identifier_argument
-from .output import answering, console, fail, json_option, print_json, print_table
+from .output import answering, console, fail, json_option, print_heading, print_json, print_table
 
 
 @click.group()
@@ -57,9 +57,8 @@ def show(client: Client, identifier: str, as_json: bool) -> None:
     if as_json:
         print_json(plain)
         return
-    console.print(
-        f"[bold]{plain['customer']}[/bold]  version {plain['version']}, {plain['facts']} facts, plan {plain['plan']}"
-    )
+    rest = f"  version {plain['version']}, {plain['facts']} facts, plan {plain['plan']}"
+    print_heading(plain["customer"], rest)
     console.print(f"  {plain['brief']}\n", markup=False)
     console.print(f"known by   {'  '.join(plain['identifiers'])}", markup=False)
     for name, trait in plain["traits"].items():
@@ -141,10 +140,8 @@ def explain(client: Client, identifier: str, name: str, limit: int, as_json: boo
         fail(f"no decision{f' {name!r}' if name else ''} is recorded for {identifier}")
     for fact in facts:
         properties = fact["properties"]
-        console.print(
-            f"[bold]{fact['type']}[/bold] = {properties.get('value')!r}"
-            f"  at {fact['occurred_at']} by {fact['touchpoint']}"
-        )
+        rest = f" = {properties.get('value')!r}  at {fact['occurred_at']} by {fact['touchpoint']}"
+        print_heading(fact["type"], rest)
         console.print(f"  {properties.get('explain', properties.get('reason', ''))}", markup=False)
         console.print(
             f"  plan {properties.get('plan')}, context version {properties.get('version')}, id {fact['id']}",

@@ -48,7 +48,7 @@ def send(
     client: Client, type: str, identifiers: tuple[str, ...], properties: tuple[str, ...], channel: str, kind: str,
     moment: str, interaction: str, touchpoint: str, native: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Sends one fact with a touchpoint's key (SEGUE_KEY), or --as a touchpoint with the admin's (SEGUE_ADMIN_KEY).
+    r"""Sends one fact with a touchpoint's key (SEGUE_KEY), or --as a touchpoint with the admin's (SEGUE_ADMIN_KEY).
 
     \b
     segue-hub events send transfer.failed account=A-1009 -p transfer_id=T-1 --as app
@@ -62,13 +62,16 @@ def send(
         return
     pairs = [text.partition("=") for text in properties]
     names: tuple[Identifier, ...] = tuple(identifier_argument(text) for text in identifiers)
+    # Without a time of its own, the first arrival of an id counts, as for events over HTTP.
+    foreign = bool(native) and not moment
     fact = Fact(
-        derived_id(at, "cli", native or uuid.uuid4().hex), kind, type, at, 0, names, channel, "",
+        derived_id(0 if foreign else at, "cli", native or uuid.uuid4().hex), kind, type, at, 0, names, channel, "",
         InteractionRef(interaction) if interaction else None,
         properties_bytes({name: _value(value) for name, _, value in pairs}),
     )  # fmt: skip
     with answering(client.address):
-        request = event_service_pb2.PublishEventsRequest(facts=[fact_to_wire(fact)])
+        sent_at = now if foreign else 0
+        request = event_service_pb2.PublishEventsRequest(facts=[fact_to_wire(fact)], sent_at=sent_at)
         metadata = [("segue-touchpoint", touchpoint)] if touchpoint else []
         (result,) = client.events.PublishEvents(request, timeout=TIMEOUT, metadata=metadata).results
     status = event_service_pb2.FactStatus.Name(result.status).removeprefix("FACT_STATUS_")

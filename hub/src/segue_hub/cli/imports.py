@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import Final
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich import progress as bar
 from segue.errors import InputError
 
-from ..importing.mapping import Mapper, MappingInvalid, Tally, load_mapping
-from ..importing.reader import rows
+from ..importing.mapping import Mapper, Tally
+from ..importing.mapping_check import MappingInvalid, check_columns, load_mapping
+from ..importing.progress import Progress, keep_rejects
+from ..importing.reader import UNIFORM, BrokenRow, Row, format_of, rows
 from ..importing.run import HubAway, Import
 from .client import Client, hub_options
 from .output import answering, console, errors, fail, json_option, print_json
+
+Rows = Iterator[tuple[int, Row | BrokenRow]]
+MOST_BROKEN: Final = 100
+"""Broken rows at the beginning of a table that are looked through for its columns."""
 
 
 @click.command("import")
@@ -41,63 +49,72 @@ def import_(
     Every row is explained: kept, skipped with the mapping's reason, or rejected with reason and cure. A second run adds
     nothing; one that was interrupted goes on where it was.
     """
+    rejects = rejects or Path(f"{file.name}.rejects.jsonl")
     try:
         mapper = Mapper(load_mapping(mapping))
+        found = _checked_columns(file, mapping, mapper)
+        if dry_run:
+            tally = _explained(found, mapper)
+        else:
+            tally = _imported(client, file, mapper, found, rejects, patience, as_json)
     except MappingInvalid as error:
         for problem in error.problems:
             errors.print(f"{mapping.parent}/{problem}", markup=False)
         raise SystemExit(2) from None
-    rejects = rejects or Path(f"{file.name}.rejects.jsonl")
+    except InputError as error:
+        fail(str(error), 2)
+        return
+    except HubAway as error:
+        fail(f"the hub at {client.address} is away ({error}); run the same command again to go on", 3)
+        return
+    _told(tally, rejects, as_json, dry_run=dry_run)
+
+
+def _checked_columns(file: Path, mapping: Path, mapper: Mapper) -> Rows:
+    """The rows of the file, once its columns are held against the mapping's: all rows of a table have the same."""
+    reads = mapper.reads
+    form = reads.get("format", "") or format_of(file)
+    found = rows(file, form, reads.get("delimiter", ""), reads.get("encoding", "utf-8"))
+    if form not in UNIFORM:
+        return found
+    first = list(islice(found, 1))
+    while first and isinstance(first[-1][1], BrokenRow) and len(first) < MOST_BROKEN:
+        first += islice(found, 1)
+    if first and not isinstance(first[-1][1], BrokenRow):
+        check_columns(mapping, first[-1][1])
+    return chain(first, found)
+
+
+def _imported(
+    client: Client, file: Path, mapper: Mapper, found: Rows, rejects: Path, patience: float, as_json: bool
+) -> Tally:
     stat = file.stat()
-    key = f"{mapper.digest}:{file.name}:{stat.st_size}"
-    with rejects.open("a", encoding="utf-8") as out:
-        run = Import(mapper, client.events.PublishEvents, Path(f"{file.name}.import"), out, patience, key)
-        skip = 0 if dry_run else run.done_before()
-        if skip:
-            errors.print(f"going on after row {skip}")
-        try:
-            if dry_run:
-                tally = _explained(file, mapper, run.tally)
-            else:
-                with _Shown(quiet=as_json) as shown, answering(client.address):
-                    tally = run.run(rows(file, **_reading(mapper)), skip, shown)
-                run.forget()
-        except HubAway as error:
-            fail(f"the hub at {client.address} is away ({error}); run the same command again to go on", 3)
-            return
-        except InputError as error:
-            fail(str(error), 2)
-            return
+    # Another file, another mapping or another hub begins anew; what is there already is a duplicate then.
+    key = f"{mapper.digest}:{client.address}:{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    progress = Progress(Path(f"{file.name}.import"), key)
+    skip = progress.rows()
+    if skip:
+        errors.print(f"going on after row {skip}")
+    keep_rejects(rejects, skip)
+    with rejects.open("a", encoding="utf-8") as out, _Shown(quiet=as_json) as shown, answering(client.address):
+        tally = Import(mapper, client.events.PublishEvents, progress, out, patience).run(found, skip, shown)
+    progress.forget()
     if rejects.stat().st_size == 0:
         rejects.unlink()
-    _told(tally, rejects, as_json)
-
-
-def _reading(mapper: Mapper) -> dict[str, str]:
-    reads = mapper.reads
-    return {
-        "form": reads.get("format", ""),
-        "delimiter": reads.get("delimiter", ","),
-        "encoding": reads.get("encoding", "utf-8"),
-    }
-
-
-def _explained(file: Path, mapper: Mapper, tally: Tally) -> Tally:
-    for number, row in rows(file, **_reading(mapper)):
-        outcome = mapper.outcome(number, row)
-        tally.rows += 1
-        if outcome.reject is not None:
-            tally.rejected[outcome.reject.reason] += 1
-            errors.print(f"row {number}: {outcome.reject.reason}. {outcome.reject.cure}", markup=False)
-        elif outcome.skipped:
-            tally.skipped[outcome.skipped] += 1
-        else:
-            tally.kept += 1
-            tally.facts += len(outcome.facts)
     return tally
 
 
-def _told(tally: Tally, rejects: Path, as_json: bool) -> None:
+def _explained(found: Rows, mapper: Mapper) -> Tally:
+    tally = Tally()
+    for number, row in found:
+        outcome = mapper.outcome(number, row)
+        tally.count(outcome)
+        if outcome.reject is not None:
+            errors.print(f"row {number}: {outcome.reject.reason}. {outcome.reject.cure}", markup=False)
+    return tally
+
+
+def _told(tally: Tally, rejects: Path, as_json: bool, *, dry_run: bool) -> None:
     if as_json:
         print_json(tally.plain())
         return
@@ -111,7 +128,7 @@ def _told(tally: Tally, rejects: Path, as_json: bool) -> None:
         console.print(f"  rejected {count:>8}  {reason}", markup=False)
     results = ", ".join(f"{count} {status.lower()}" for status, count in sorted(tally.results.items()))
     console.print(f"{tally.facts} facts{': ' + results if results else ''}")
-    if tally.rejected:
+    if tally.rejected and not dry_run:
         console.print(f"rejects are in {rejects}")
 
 
@@ -119,9 +136,10 @@ class _Shown:
     """A progress bar on a terminal, a line now and then elsewhere, nothing with --json."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._progress = Progress(
-            TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TextColumn("rows, {task.fields[facts]} facts"),
-            TimeElapsedColumn(), console=errors, disable=quiet or not errors.is_terminal,
+        self._progress = bar.Progress(
+            bar.TextColumn("importing"), bar.BarColumn(), bar.MofNCompleteColumn(),
+            bar.TextColumn("rows, {task.fields[facts]} facts"), bar.TimeElapsedColumn(), console=errors,
+            disable=quiet or not errors.is_terminal,
         )  # fmt: skip
         self._task = self._progress.add_task("rows", total=None, facts=0)
         self._quiet = quiet or errors.is_terminal

@@ -9,7 +9,7 @@ import click
 from segue.v1 import admin_service_pb2 as pb
 
 from .client import Client, hub_options
-from .output import answering, console, json_option, print_json, print_table
+from .output import answering, console, json_option, print_heading, print_json, print_table
 
 
 @click.group()
@@ -43,7 +43,8 @@ def report(client: Client, map: str, as_json: bool) -> None:
 def _details(name: str, found: dict[str, Any]) -> None:
     if not found["started"]:
         return
-    console.print(f"\n[bold]{name}[/bold]  {found['title']} ({found['status']}, {found['owner'] or 'nobody owns it'})")
+    console.print()
+    print_heading(name, f"  {found['title']} ({found['status']}, {found['owner'] or 'nobody owns it'})")
     for stage, count in found["funnel"].items():
         share = count / found["started"]
         console.print(f"  {stage:<16} {'█' * round(share * 30):<30} {count:>7}  {share:.0%}", markup=False)

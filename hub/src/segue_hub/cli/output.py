@@ -19,11 +19,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _WIDE = 180
 """Columns where there is no terminal to measure."""
-console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
+# No markup anywhere: what teams write is printed as it is. Styles are given as `Text`.
+console = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,15 +46,18 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     """A table; `-` where there is nothing."""
     table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
+        table.add_row(*(Text("-" if cell is None or cell == "" else str(cell)) for cell in row))
     console.print(table)
+
+
+def print_heading(name: str, rest: str) -> None:
+    """A line that begins with a name in bold."""
+    console.print(Text.assemble((name, "bold"), rest))
 
 
 def fail(message: str, code: int = 1) -> None:
     """Says what is wrong and ends."""
-    errors.print(
-        f"[red]error:[/red] {message}" if errors.is_terminal else f"error: {message}", markup=errors.is_terminal
-    )
+    errors.print(Text.assemble(("error:", "red"), f" {message}"))
     raise SystemExit(code)
 
 

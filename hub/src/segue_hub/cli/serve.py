@@ -70,6 +70,13 @@ def _made(settings: Settings) -> Hub:
         raise
 
 
+async def _started(hub: Hub) -> None:
+    try:
+        await hub.start()
+    except (RuntimeError, OSError) as error:  # gRPC says RuntimeError where it cannot listen
+        fail(f"the hub cannot listen on {hub.settings.host}: {error}")
+
+
 async def _admin_key(hub: Hub, store: Path) -> None:
     """Keeps an admin key beside the store, readable by its owner only; made where there is none."""
     path = store.with_name(f"{store.name}.admin-key")
@@ -83,7 +90,7 @@ async def _admin_key(hub: Hub, store: Path) -> None:
 async def _serve(settings: Settings) -> str:
     hub = _made(settings)
     _calm_collector()
-    await hub.start()
+    await _started(hub)
     assert settings.store is not None
     await _admin_key(hub, settings.store)
     return await _until_told(hub)
@@ -119,25 +126,25 @@ def serve(
         fail(f"the store cannot promise durability any more: {broken}")
 
 
-async def _push(hub: Hub, folder: Path) -> None:
-    files = read_directory(folder)
+async def _push(hub: Hub, folder: Path, files: dict[str, str]) -> None:
     checked = check_plan(files)
     for problem in checked.problems:
         console.print(f"  {folder.name}/{problem}", markup=False)
     if checked.document is None:
-        console.print(
-            "plan not pushed; the last good one stays" if hub.plans.history else "no plan yet: mend it and save"
-        )
-        return
-    stored, changed = await hub.plans.push(checked.document, files, "dev", "")
-    console.print(f"plan {stored.digest} in force" if changed else f"plan {stored.digest} unchanged")
+        stays = "plan not pushed; the last good one stays" if hub.plans.history else "no plan yet: mend it and save"
+        console.print(stays)
+    else:
+        stored, changed = await hub.plans.push(checked.document, files, "dev", "")
+        console.print(f"plan {stored.digest} in force" if changed else f"plan {stored.digest} unchanged")
+    sys.stdout.flush()
 
 
 async def _dev(settings: Settings, folder: Path | None, touchpoint: str) -> None:
     hub = _made(settings)
-    await hub.start()
+    await _started(hub)
+    files = read_directory(folder) if folder is not None else {}
     if folder is not None:
-        await _push(hub, folder)
+        await _push(hub, folder, files)
     key, admin = await hub.touchpoints.issue(touchpoint), await hub.touchpoints.issue(ADMIN)
     console.print("\nIn the touchpoint's terminal:\n")
     console.print(f"export SEGUE_HUB={hub.settings.host}:{hub.port}\nexport SEGUE_KEY={key}", markup=False)
@@ -145,17 +152,20 @@ async def _dev(settings: Settings, folder: Path | None, touchpoint: str) -> None
     console.print(f"export SEGUE_ADMIN_KEY={admin}", markup=False)
     console.print(f"\nHTTP events and metrics: http://{hub.settings.host}:{hub.http_port}  ·  Ctrl-C ends it")
     sys.stdout.flush()
-    watcher = asyncio.create_task(_reload(hub, folder)) if folder is not None else None
+    watcher = asyncio.create_task(_reload(hub, folder, files)) if folder is not None else None
     await _until_told(hub)
     if watcher is not None:
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
 
 
-async def _reload(hub: Hub, folder: Path) -> None:
-    async for _ in awatch(folder, step=100):
-        await _push(hub, folder)
-        sys.stdout.flush()
+async def _reload(hub: Hub, folder: Path, files: dict[str, str]) -> None:
+    """Pushes what was saved; looks once a second too, for what was saved before the watch began."""
+    async for _ in awatch(folder, step=100, rust_timeout=1000, yield_on_timeout=True):
+        saved = read_directory(folder)
+        if saved != files:
+            files = saved
+            await _push(hub, folder, files)
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """Mappings: how the rows of one sort of file become facts.
 
-Owns the mapping's shape (published in the same JSON Schema as plans) and the compiled form. One row may become several
+Owns the compiled form of a mapping and what becomes of a row. One row may become several
 facts; ids come from source and native id (FA1), so that importing twice, or a re-sorted file, adds nothing.
 """
 
@@ -11,33 +11,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from segue.domain.fact import CONSENT, EVENT, SUBSCRIPTION, TRAIT, Fact, check, derived_id, properties_bytes
 from segue.domain.identifier import Identifier
 from segue.domain.interaction import InteractionRef
-from segue.errors import FactError, InputError
+from segue.domain.vocabulary import did_you_mean
+from segue.errors import FactError
 
-from ..checking.expression import ExpressionFlawed, check_row_expression
-from ..checking.problem import Problem
-from ..checking.shape import Shape
-from ..checking.yaml_text import YamlBroken, read_yaml
+from .mapping_check import FACTS_PER_ROW
 from .reader import BrokenRow, Row
-from .value import Rejected, compiled, holds, moment_of, text_of, value_of
+from .value import Rejected, RowScope, as_text, compiled, moment_of, text_of, value_of
 
 _KINDS = {"event": EVENT, "trait": TRAIT, "consent": CONSENT, "subscription": SUBSCRIPTION}
-FACTS_PER_ROW = 64
-
-
-class MappingInvalid(InputError):
-    """A mapping that cannot be used; `problems` say why, with places."""
-
-    code = "MAPPING_INVALID"
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
+REASONS = 1000
+OTHER_REASONS = "other reasons: see the rejects file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,52 +46,6 @@ class Outcome:
     reject: Reject | None = None
 
 
-def load_mapping(path: Path) -> Mapping[str, Any]:
-    """Reads and checks a mapping file.
-
-    Raises:
-        MappingInvalid: with file, line, column, cause and cure.
-    """
-    file = path.name
-    try:
-        text = read_yaml(path.read_text(encoding="utf-8"))
-    except YamlBroken as error:
-        raise MappingInvalid([
-            Problem(file=file, line=error.line, column=error.column, field="mapping", message=f"no YAML: {error}")
-        ]) from None  # fmt: skip
-    shape = Shape(file, text, "")
-    shape.hold("mapping")
-    problems = list(shape.problems)
-    for expression in shape.expressions:
-        try:
-            tree = check_row_expression(expression.source, expression.result)
-        except ExpressionFlawed as error:
-            names = ".".join(str(part) for part in expression.path)
-            problems += [
-                Problem(file=file, line=expression.place.line, column=expression.place.column + flaw.column,
-                        field=names, message=flaw.message, cure=flaw.cure)
-                for flaw in error.flaws
-            ]  # fmt: skip
-            continue
-        holder: Any = text.value
-        for part in expression.path[:-1]:
-            holder = holder[part]
-        holder[expression.path[-1]] = {"source": expression.source, "tree": tree}
-    if not problems:
-        for index, template in enumerate(text.value["facts"]):
-            sorts = [sort for sort in _KINDS if sort in template]
-            if len(sorts) != 1 or (sorts != ["event"] and "value" not in template):
-                place = text.places["facts", index]
-                problems.append(
-                    Problem(file=file, line=place.line, column=place.column, field=f"facts.{index}",
-                            message=f"says {len(sorts)} sorts of fact",
-                            cure="Give one of event, trait, consent, subscription; all but event with a value")
-                )  # fmt: skip
-    if problems:
-        raise MappingInvalid(problems)
-    return dict(text.value)
-
-
 class Mapper:
     """A compiled mapping.
 
@@ -119,101 +61,135 @@ class Mapper:
         self._native: list[str] = mapping["native_id"]
         self._seq: str = mapping.get("seq", {}).get("column", "")
         self._skip = [(compiled(entry["when"]), entry["reason"]) for entry in mapping.get("skip", ())]
+        self._who = _who_reader(mapping.get("identifiers") or {})
+        self._reference = _reference_reader(mapping.get("interaction"))
         self._templates = [_Template(template, index, mapping) for index, template in enumerate(mapping["facts"])]
 
     def outcome(self, number: int, row: Row | BrokenRow) -> Outcome:
         """What becomes of a row."""
         if isinstance(row, BrokenRow):
             return Outcome(reject=Reject(number, row.cause, "Correct the line"))
-        for condition, reason in self._skip:
-            if holds(condition, row):
-                return Outcome(skipped=reason)
+        if self._skip:
+            scope = RowScope(_without_none(row))
+            for condition, reason in self._skip:
+                if condition.holds(scope):
+                    return Outcome(skipped=reason)
+        for name in self._native:
+            if name not in row:
+                return Outcome(reject=Reject(number, f"no column {name!r}", _nearest_cure(name, row)))
         nulls = self._nulls
-        row = {name: None if isinstance(value, str) and value in nulls else value for name, value in row.items()}
-        missing = [name for name in self._native if name not in row]
-        if missing:
-            return Outcome(reject=Reject(number, f"no column {missing[0]!r}", "Correct native_id in the mapping"))
-        native = "\x1f".join("" if row[name] is None else str(row[name]) for name in self._native)
+        scope = RowScope({
+            name: value for name, value in row.items()
+            if value is not None and (value if type(value) is str else as_text(value)) not in nulls
+        })  # fmt: skip
+        present = scope.row
+        native = "\x1f".join([as_text(present.get(name, "")) for name in self._native])
         try:
-            seq = int(row[self._seq]) if self._seq else number
+            seq = int(present[self._seq]) if self._seq else number
+            if not 0 <= seq < 1 << 56:
+                raise ValueError
         except (KeyError, TypeError, ValueError):
             return Outcome(reject=Reject(number, f"{self._seq}: is no whole number", "Correct seq in the mapping"))
         outcome = Outcome()
-        for template in self._templates:
-            try:
-                fact = template.fact(row, self.source, native, seq)
-                if fact is not None:
-                    check(fact)
-                    outcome.facts.append(fact)
-            except Rejected as error:
-                return Outcome(reject=Reject(number, str(error), error.cure))
-            except FactError as error:
-                return Outcome(reject=Reject(number, str(error), error.cure))
+        try:
+            common: _Common | None = None
+            for template in self._templates:
+                if template.when is None or template.when.holds(scope):
+                    common = common or _Common(self.source, native, seq, self._who(scope), self._reference(scope))
+                    fact = template.fact(scope, common)
+                    if fact is not None:
+                        check(fact)
+                        outcome.facts.append(fact)
+        except (Rejected, FactError) as error:
+            return Outcome(reject=Reject(number, str(error), error.cure))
         if not outcome.facts:
             outcome.skipped = "nothing to say: no fact applies"
         return outcome
 
 
+def _without_none(row: Row) -> Row:
+    if None not in row.values():
+        return row
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _nearest_cure(name: str, row: Row) -> str:
+    return f"{did_you_mean(name, row)} Correct native_id in the mapping".strip()
+
+
+class _Common(NamedTuple):
+    """What all facts of one row share, unless a fact says its own."""
+
+    source: str
+    native: str
+    seq: int
+    identifiers: tuple[Identifier, ...]
+    reference: InteractionRef | None
+
+
+def _who_reader(names: Mapping[str, Any]) -> Callable[[RowScope], tuple[Identifier, ...]]:
+    readers = [(kind, text_of(spec)) for kind, spec in names.items()]
+    return lambda scope: tuple([Identifier(kind, text) for kind, read in readers if (text := read(scope))])
+
+
+def _reference_reader(interaction: Mapping[str, Any] | None) -> Callable[[RowScope], InteractionRef | None]:
+    if not interaction:
+        return lambda scope: None
+    name, direction = text_of(interaction["id"]), interaction.get("direction", "")
+    outcome = text_of(interaction.get("outcome", ""))
+
+    def reference(scope: RowScope) -> InteractionRef | None:
+        id_ = name(scope)
+        return InteractionRef(id_, direction, outcome(scope)) if id_ else None
+
+    return reference
+
+
 class _Template:
-    """One fact that a row may become."""
+    """One fact that a row may become, `when` it applies."""
 
     def __init__(self, template: Mapping[str, Any], index: int, mapping: Mapping[str, Any]) -> None:
         sort = next(sort for sort in _KINDS if sort in template)
         self._kind = _KINDS[sort]
         self._index = index
         self._type = text_of(template[sort])
-        self._when = compiled(template["when"]) if "when" in template else None
+        self.when = compiled(template["when"]) if "when" in template else None
         self._at = moment_of(template["at"], mapping.get("zone", "UTC"))
         self._channel = text_of(template.get("channel", ""))
-        names = template.get("identifiers") or mapping.get("identifiers") or {}
-        self._identifiers = [(kind, text_of(spec)) for kind, spec in names.items()]
+        self._who = _who_reader(template["identifiers"]) if template.get("identifiers") else None
+        self._reference = _reference_reader(template["interaction"]) if template.get("interaction") else None
         self._properties = [(name, value_of(spec)) for name, spec in template.get("properties", {}).items()]
-        self._value: Callable[[Row], Any] | None = value_of(template["value"]) if "value" in template else None
-        interaction = template.get("interaction") or mapping.get("interaction")
-        self._interaction = (
-            (text_of(interaction["id"]), interaction.get("direction", ""), text_of(interaction.get("outcome", "")))
-            if interaction
-            else None
-        )
+        self._value: Callable[[RowScope], Any] | None = value_of(template["value"]) if "value" in template else None
 
-    def fact(self, row: Row, source: str, native: str, seq: int) -> Fact | None:
-        if self._when is not None and not holds(self._when, row):
-            return None
-        type_ = self._type(row)
-        value = self._value(row) if self._value is not None else None
+    def fact(self, scope: RowScope, common: _Common) -> Fact | None:
+        type_ = self._type(scope)
+        value = self._value(scope) if self._value is not None else None
         if not type_ or (self._value is not None and value is None):
             return None
-        at = self._at(row)
+        at = self._at(scope)
         if at is None:
             raise Rejected(f"{type_}: has no time", "Fill the column, or say `when` the fact applies")
-        identifiers = tuple(Identifier(kind, text) for kind, read in self._identifiers if (text := read(row)))
+        identifiers = common.identifiers if self._who is None else self._who(scope)
         if not identifiers:
             raise Rejected(f"{type_}: names nobody", "Fill an identifier, or skip such rows with a reason")
         return Fact(
-            derived_id(at, source, f"{native}\x1e{self._index}"), self._kind, type_, at,
-            seq * FACTS_PER_ROW + self._index, identifiers, self._channel(row), "", self._reference(row),
-            properties_bytes(self._details(row, value)),
+            derived_id(at, common.source, f"{common.native}\x1e{self._index}"), self._kind, type_, at,
+            common.seq * FACTS_PER_ROW + self._index, identifiers, self._channel(scope), "",
+            common.reference if self._reference is None else self._reference(scope),
+            properties_bytes(self._details(scope, value)),
         )  # fmt: skip
 
-    def _reference(self, row: Row) -> InteractionRef | None:
-        if self._interaction is None:
-            return None
-        read, direction, outcome = self._interaction
-        id_ = read(row)
-        return InteractionRef(id_, direction, outcome(row)) if id_ else None
-
-    def _details(self, row: Row, value: Any) -> dict[str, Any]:
+    def _details(self, scope: RowScope, value: Any) -> dict[str, Any]:
         if self._kind == TRAIT:
             return {"value": value, "source": ""}
         if self._kind in (CONSENT, SUBSCRIPTION):
             return {"state": value}
-        read = ((name, found(row)) for name, found in self._properties)
-        return {name: found for name, found in read if found is not None}
+        return {name: found for name, read in self._properties if (found := read(scope)) is not None}
 
 
 @dataclass(slots=True)
 class Tally:
-    """Every row explained."""
+    """Every row explained: `rows` are those kept, skipped and rejected, each counted once, by its first reason."""
 
     rows: int = 0
     kept: int = 0
@@ -222,9 +198,26 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
 
+    def count(self, outcome: Outcome) -> None:
+        """Counts what the mapping made of a row."""
+        self.rows += 1
+        if outcome.reject is not None:
+            self.reject(outcome.reject)
+        elif outcome.skipped:
+            self.skipped[outcome.skipped] += 1
+        else:
+            self.kept += 1
+            self.facts += len(outcome.facts)
+
+    def reject(self, reject: Reject) -> None:
+        """Counts a rejected row; beyond a thousand different reasons the rest is one."""
+        reason = reject.reason if reject.reason in self.rejected or len(self.rejected) < REASONS else OTHER_REASONS
+        self.rejected[reason] += 1
+
     def plain(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "rows": self.rows, "kept": self.kept, "facts": self.facts, "skipped": dict(self.skipped),
-            "rejected_rows": sum(self.rejected.values()), "results": dict(self.results),
+            "rejected": dict(self.rejected), "rejected_rows": sum(self.rejected.values()),
+            "results": dict(self.results),
         }  # fmt: skip

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from segue.domain.instant import SECOND, from_datetime, parse_instant
 
@@ -25,6 +26,7 @@ _DIRECTIVES: Final = {
     "d": r"(?P<d>3[0-1]|[1-2]\d|0[1-9]|[1-9]| [1-9])", "H": r"(?P<H>2[0-3]|[0-1]\d|\d)",
     "M": r"(?P<M>[0-5]\d|\d)", "S": r"(?P<S>6[0-1]|[0-5]\d|\d)", "%": "%",
 }  # fmt: skip
+_PARTS: Final = {"Y": "year", "y": "year", "m": "month", "d": "day", "H": "hour", "M": "minute", "S": "second"}
 
 Reading = Callable[[str], datetime | int]
 """A text as an instant, or as a local time that still lacks its zone."""
@@ -77,6 +79,12 @@ class Clock:
         return at + 86_400 * SECOND if isinstance(moment, int) else self._at(moment + _DAY)
 
 
+@lru_cache(maxsize=64)
+def clock_of(form: str, unit: str, zone: str) -> Clock:
+    """The one clock of a format and zone: all facts of a mapping share what it remembers."""
+    return Clock(form, unit, ZoneInfo(zone))
+
+
 def _epoch(text: str, unit: int) -> int:
     return int(text) * unit if text.isdigit() else round(Decimal(text) * unit)
 
@@ -92,21 +100,19 @@ def format_reader(form: str) -> Callable[[str], datetime]:
     """`datetime.strptime` for one format: the same answers, several times faster where it has only plain numbers."""
     pattern = _pattern(form)
     if pattern is None:
-        return lambda text: datetime.strptime(text, form)  # noqa: DTZ007  # the caller adds the zone
-    match, names = pattern.fullmatch, pattern.groupindex
+        return lambda text: datetime.strptime(text, form)  # the caller adds the zone
+    match, given = pattern.fullmatch, list(pattern.groupindex)
+    century, year = "y" in given, given.index("y") if "y" in given else 0
+    names = [_PARTS[name] for name in given]
 
     def read(text: str) -> datetime:
         found = match(text)
         if found is None:
             raise ValueError(f"{text!r} does not match {form!r}")
-        part = {name: int(found[name]) for name in names}
-        year = part.get("Y")
-        if year is None:
-            short = part.get("y", -100)
-            year = 1900 if short < 0 else short + (2000 if short <= 68 else 1900)
-        return datetime(  # noqa: DTZ001  # the caller adds the zone
-            year, part.get("m", 1), part.get("d", 1), part.get("H", 0), part.get("M", 0), part.get("S", 0)
-        )
+        values = [int(text) for text in found.groups()]
+        if century:
+            values[year] += 2000 if values[year] <= 68 else 1900
+        return datetime(**dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
 
     return read
 
@@ -115,8 +121,9 @@ def _pattern(form: str) -> re.Pattern[str] | None:
     """The format as a regular expression; None where only strptime knows it."""
     parts = re.findall(r"%(.)|(\s+)|([^%\s]+)", form, re.DOTALL)
     named = [directive for directive, _, _ in parts if directive not in ("", "%")]
-    if any(name not in _DIRECTIVES for name in named) or len(set(named)) < len(named) or form.endswith("%"):
-        return None
+    plain = {*named} <= {*_DIRECTIVES} and len({*named}) == len(named) and not form.endswith("%")
+    if not plain or not {"m", "d"} <= {*named} or sum(name in "Yy" for name in named) != 1:
+        return None  # other directives, or no whole date
     return re.compile(
         "".join(_DIRECTIVES[name] if name else r"\s+" if space else re.escape(text) for name, space, text in parts),
         re.IGNORECASE,

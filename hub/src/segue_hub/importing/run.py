@@ -1,6 +1,6 @@
 """The run of an import: batches in flight, acknowledged in order, resumable at any point.
 
-Owns the progress file beside the input, retries while the hub is away, and the rejects file. Nothing is counted as
+Owns what is in flight, retries while the hub is away, and what is written of rejects. Nothing is counted as
 done before the hub has acknowledged it.
 """
 
@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Final
 
 import grpc
@@ -20,9 +19,11 @@ from segue.v1 import event_service_pb2 as pb
 from segue.wire import fact_to_wire
 
 from .mapping import Mapper, Reject, Tally
+from .progress import Progress
 from .reader import BrokenRow, Row
 
 BATCH: Final = 500
+"""Facts per request, and up to those of one row more."""
 IN_FLIGHT: Final = 4
 _AWAY: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -45,32 +46,21 @@ class Import:
     Args:
         mapper: rows to facts.
         publish: the stub's PublishEvents.
-        progress_file: remembers how many rows are done, by mapping and file.
+        progress: remembers how many rows are done.
         rejects: where rejects are written, a JSON object a line.
         patience: seconds to wait for a hub that is away.
-        key: names mapping and file; a progress file of another key is ignored.
     """
 
-    def __init__(
-        self, mapper: Mapper, publish: Any, progress_file: Path, rejects: IO[str], patience: float, key: str
-    ) -> None:
+    def __init__(self, mapper: Mapper, publish: Any, progress: Progress, rejects: IO[str], patience: float) -> None:
         self._mapper = mapper
         self._publish = publish
-        self._progress_file = progress_file
+        self._progress = progress
         self._rejects = rejects
         self._patience = patience
-        self._key = key
         self._in_flight: deque[_Sent] = deque()
+        self._last_refused = 0
         self.tally = Tally()
         self.away_s = 0.0
-
-    def done_before(self) -> int:
-        """Rows that an earlier run finished."""
-        try:
-            found = json.loads(self._progress_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return 0
-        return int(found["rows"]) if found.get("key") == self._key else 0
 
     def run(self, rows: Iterator[tuple[int, Row | BrokenRow]], skip: int, told: Callable[[Tally], None]) -> Tally:
         """Imports all rows after the first `skip`.
@@ -84,16 +74,11 @@ class Import:
             if number <= skip:
                 continue
             last = number
-            tally.rows += 1
             outcome = self._mapper.outcome(number, row)
+            tally.count(outcome)
             if outcome.reject is not None:
-                self._reject(outcome.reject)
-            elif outcome.skipped:
-                tally.skipped[outcome.skipped] += 1
-            else:
-                tally.kept += 1
-                tally.facts += len(outcome.facts)
-                waiting += [(number, fact) for fact in outcome.facts]
+                self._write(outcome.reject)
+            waiting += [(number, fact) for fact in outcome.facts]
             if len(waiting) >= BATCH:
                 self._send(waiting, number)
                 waiting = []
@@ -104,18 +89,15 @@ class Import:
         told(tally)
         return tally
 
-    def _reject(self, reject: Reject) -> None:
-        self.tally.rejected[reject.reason] += 1
+    def _write(self, reject: Reject) -> None:
         line = {"row": reject.row, "reason": reject.reason, "cure": reject.cure}
         self._rejects.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _send(self, facts: list[tuple[int, Fact]], rows: int) -> None:
-        for start in range(0, max(1, len(facts)), BATCH):
-            part = facts[start : start + BATCH]
-            request = pb.PublishEventsRequest(facts=[fact_to_wire(fact) for _, fact in part])
-            self._in_flight.append(_Sent(part, request, self._publish.future(request, timeout=60), rows))
-            while len(self._in_flight) >= IN_FLIGHT:
-                self._settle()
+        request = pb.PublishEventsRequest(facts=[fact_to_wire(fact) for _, fact in facts])
+        self._in_flight.append(_Sent(facts, request, self._publish.future(request, timeout=60), rows))
+        while len(self._in_flight) >= IN_FLIGHT:
+            self._settle()
 
     def _settle(self) -> None:
         """Waits for the oldest batch; sends it again while the hub is away."""
@@ -138,16 +120,14 @@ class Import:
             status = pb.FactStatus.Name(result.status).removeprefix("FACT_STATUS_")
             self.tally.results[status] += 1
             if status == "REJECTED":
-                self._reject(Reject(row, f"{fact.type}: {result.reason}", f"[{result.code}]"))
+                self._refused(Reject(row, f"{fact.type}: {result.reason}", f"[{result.code}]"))
         self._rejects.flush()
-        if not self._in_flight or self._in_flight[0].rows != sent.rows:
-            self._remember(sent.rows)
+        self._progress.remember(sent.rows)
 
-    def _remember(self, rows: int) -> None:
-        fresh = self._progress_file.with_name(self._progress_file.name + ".new")
-        fresh.write_text(json.dumps({"key": self._key, "rows": rows}), encoding="utf-8")
-        fresh.replace(self._progress_file)
-
-    def forget(self) -> None:
-        """The import is complete: the progress file goes."""
-        self._progress_file.unlink(missing_ok=True)
+    def _refused(self, reject: Reject) -> None:
+        """A fact that the hub did not take: its row is not kept but rejected, once, by the first reason."""
+        self._write(reject)
+        if reject.row != self._last_refused:  # rows are settled in their order
+            self._last_refused = reject.row
+            self.tally.kept -= 1
+            self.tally.reject(reject)

@@ -12,12 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from segue.domain.expression import Compiled, ExpressionError, Node, compile_tree
 from segue.domain.expression.value import Timestamp
 
-from .moment import Clock
+from .moment import clock_of
 from .reader import Row
 
 Spec = Mapping[str, Any] | str
@@ -112,7 +111,8 @@ def value_of(spec: Spec) -> Reader:
                 found = _AS[kind](as_text(found))
             except (ValueError, KeyError):
                 named = spec.get("column") or spec.get("template") or "the expression"
-                raise Rejected(f"{named}: {as_text(found)!r} is no {kind}", f"Correct it, or do not read it as {kind}") from None
+                cure = f"Correct it, or do not read it as {kind}"
+                raise Rejected(f"{named}: {as_text(found)!r} is no {kind}", cure) from None
         return found
 
     return value
@@ -186,7 +186,7 @@ def moment_of(spec: Mapping[str, Any], default_zone: str) -> Callable[[RowScope]
     read = _source_of(spec)
     nulls = frozenset(spec.get("nulls", ()))
     zone = spec.get("zone") or default_zone or "UTC"
-    clock = Clock(spec.get("format", ""), spec.get("unit", ""), ZoneInfo(zone))
+    clock = clock_of(spec.get("format", ""), spec.get("unit", ""), zone)
     earlier = moment_of(spec["rolls_over"], zone) if "rolls_over" in spec else None
     named = spec.get("column") or spec.get("template")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from segue.domain.grant import SERVICE, Grant
@@ -21,6 +21,11 @@ from ..services.plans import Plans
 from .gate import Gate
 from .status import refuse
 
+NAMES: Final = 100_000
+"""Names remembered at most."""
+MADE: Final = 1_000
+"""Messages kept for others who may see the same."""
+
 
 def opaque(name: Identifier) -> str:
     """A customer's name that tells nothing of its identifiers."""
@@ -34,18 +39,52 @@ class Projections:
         self._contexts = contexts
         self._plans = plans
         self._clock = clock
+        self._names: dict[int, str] = {}
+        self._views: dict[tuple[str, str], str] = {}
+        self._made: dict[tuple[int, str], tuple[pb.Context, int]] = {}
+        plans.listeners.append(self._new_plan)
+
+    def _new_plan(self) -> None:
+        self._names.clear()
+        self._views.clear()
+        self._made.clear()
+
+    def name(self, customer: int) -> str:
+        """A customer's opaque name; a customer that gets another strongest identifier is another number."""
+        found = self._names.get(customer)
+        if found is None:
+            if len(self._names) >= NAMES:
+                self._names.clear()
+            found = self._names[customer] = opaque(self._contexts.identifiers(customer)[0])
+        return found
+
+    def view(self, grant: Grant, purpose: str) -> str:
+        """The digest of what decides a projection, now."""
+        found = self._views.get((grant.touchpoint, purpose))
+        if found is None:
+            if len(self._views) >= NAMES:
+                self._views.clear()
+            found = self._views[grant.touchpoint, purpose] = view_of(self._plans.current, grant, purpose)
+        return found
 
     def message(self, customer: int, head: Head, grant: Grant, purpose: str) -> tuple[pb.Context, int]:
-        """The message, and when a shipped outcome ends (microseconds)."""
-        plan = self._plans.current
-        sections, renew_at = project(head.content, plan, grant, purpose, self._clock(), dumps)
+        """The message, and when a shipped outcome ends (microseconds). Made once for all who may see the same."""
+        plan, now, version = self._plans.current, self._clock(), self._contexts.version(head)
+        key = (customer, self.view(grant, purpose))
+        made = self._made.get(key)
+        if made is not None and made[0].version == version and now < made[1]:
+            return made
+        sections, renew_at = project(head.content, plan, grant, purpose, now, dumps)
         context = pb.Context(
-            customer=opaque(self._contexts.identifiers(customer)[0]),
-            version=self._contexts.version(head),
-            view=view_of(plan, grant, purpose),
+            customer=self.name(customer),
+            version=version,
+            view=key[1],
             plan=plan.digest,
             sections=sections_to_wire(sections),
         )
+        if len(self._made) >= MADE:
+            self._made.clear()
+        self._made[key] = (context, renew_at)
         return context, renew_at
 
 

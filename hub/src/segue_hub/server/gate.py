@@ -49,7 +49,7 @@ class Gate(ServerInterceptor):
             return owner
         named = [str(value) for name, value in context.invocation_metadata() or () if name == "segue-touchpoint"]
         if not named:
-            raise Refusal("NAME_INVALID", "the admin's key writes in the name of a touchpoint: say which (--as app)")
+            raise Refusal("NOT_GRANTED", "the admin's key writes in the name of a touchpoint: say which (--as app)")
         return named[0]
 
     def still_valid(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:

@@ -16,7 +16,6 @@ import grpc
 from segue.domain.expression import NEVER
 from segue.domain.grant import SERVICE
 from segue.domain.plan import canonical
-from segue.domain.projection import view_of
 from segue.errors import FactError
 from segue.v1 import sync_pb2 as pb
 from segue.v1 import sync_pb2_grpc as rpc
@@ -33,6 +32,8 @@ from .context_service import Projections, opaque
 from .gate import Gate
 
 BOOKMARK: Final = 10.0
+CONFLATE: Final = 0.004
+"""Seconds after sending contexts in which further changes of a stream conflate."""
 SESSION: Final = 30 * 60.0
 SUBSCRIPTIONS: Final = 50_000
 """Of one stream at most."""
@@ -71,6 +72,7 @@ class _Session:
         self._stream: Stream = service.fan_out.open(touchpoint)
         self._stream.since = service.clock()
         self._seq = 0
+        self._busy_until = 0.0
         self._out: list[pb.SyncResponse] = []
         self._watches: dict[int, tuple[str, Callable[[list[Change]], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,8 +106,12 @@ class _Session:
                 wait = random.randint(100, 1500)  # noqa: S311  # spreads load, no secret
                 await self._send(pb.SyncResponse(goodbye=pb.Goodbye(reason=reason, reconnect_after_ms=wait)))
                 return
+            if stream.dirty and now < self._busy_until:
+                # Frames went out just now: what changes meanwhile becomes one frame. A lone change never waits.
+                await asyncio.sleep(self._busy_until - now)
             stream.wake.clear()
-            await self._flush()
+            if await self._flush():
+                self._busy_until = loop.time() + CONFLATE
             if now >= bookmark_due:
                 bookmark_due = now + BOOKMARK
                 await self._send(pb.SyncResponse(bookmark=self._bookmark()))
@@ -115,8 +121,9 @@ class _Session:
                 except TimeoutError:
                     continue
 
-    async def _flush(self) -> None:
-        stream = self._stream
+    async def _flush(self) -> bool:
+        """Sends what is due; returns whether contexts were among it."""
+        stream, sent = self._stream, False
         while self._out:
             await self._send(self._out.pop(0))
         if stream.plan_due:
@@ -130,7 +137,9 @@ class _Session:
             del stream.dirty[subscription]
             frame = self._frame(subscription)
             if frame is not None:
+                sent = True
                 await self._send(pb.SyncResponse(context=frame))
+        return sent
 
     async def _send(self, response: pb.SyncResponse) -> None:
         self._seq += 1
@@ -141,7 +150,7 @@ class _Session:
         """What a subscription resolves to now; None where the client knows already."""
         service = self._service
         grant = service.plans.current.grant(self._stream.touchpoint)
-        view = view_of(service.plans.current, grant, subscription.purpose)
+        view = service.projections.view(grant, subscription.purpose)
         if not subscription.customer:
             if subscription.answered and not subscription.holds:
                 return None
@@ -154,7 +163,7 @@ class _Session:
         version = service.contexts.version(head)
         included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
-        customer = opaque(service.contexts.identifiers(subscription.customer)[0])
+        customer = service.projections.name(subscription.customer)
         if held == (version, view, customer):
             if subscription.answered and not included:
                 return None
@@ -196,7 +205,7 @@ class _Session:
             version, view = 0, ""
             if known is not None:
                 version = service.contexts.version(service.contexts.read(known.customer))
-                view = view_of(plan, plan.grant(stream.touchpoint), subscription.purpose)
+                view = service.projections.view(plan.grant(stream.touchpoint), subscription.purpose)
                 if (version, view) != (subscription.version, subscription.view):
                     stream.mark(subscription)
             digest.update(f"{number}:{version}:{view};".encode())

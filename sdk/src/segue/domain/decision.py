@@ -170,7 +170,7 @@ def _safely(say: Callable[[Any], str], value: Any) -> str:
     """A value in words; its type where it cannot say them."""
     try:
         return say(value)
-    except Exception:  # the host's own code, as in `decide`
+    except Exception:  # noqa: BLE001  # the host's own code, as in `decide`
         return f"<{type(value).__name__}>"
 
 

@@ -33,6 +33,7 @@ MAX_DEPTH: Final = 16
 """Lists and objects in one another, of a trait's value."""
 _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
 _OPENS: Final = ord("{")
+_ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 Order = tuple[int, int, bytes]
 """(occurred_at, seq, id): the order of facts within a customer."""
@@ -129,7 +130,7 @@ def _loads(raw: bytes) -> Any:
 
 def properties_bytes(properties: dict[str, Any]) -> bytes:
     """Properties as JSON bytes: compact, keys sorted, UTF-8."""
-    return json.dumps(properties, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODE(properties).encode()
 
 
 def derived_id(occurred_at: int, source: str, native: str) -> bytes:

@@ -104,7 +104,8 @@ def matchers(maps: Mapping[str, JourneyMap], type_: str, channel: str) -> tuple[
             journey_map.fails if journey_map.can("fails", type_) else None,
             journey_map.is_touched_by(type_, channel),
         )
-        if matcher.starts or matcher.stages or matcher.goal or matcher.fails or matcher.touched:
+        # Whatever its type, a fact with the key of a running journey belongs to it (TI3).
+        if matcher.starts or matcher.stages or matcher.goal or matcher.fails or matcher.touched or journey_map.key:
             found.append(matcher)
     return tuple(found)
 

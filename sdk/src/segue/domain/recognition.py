@@ -33,11 +33,18 @@ class _Findings:
     def __init__(self, matcher: Matcher, scope: Scope) -> None:
         self.map = matcher.map
         self.touched = matcher.touched
-        self.key = self._key(matcher.map.key, scope)
         self.starts = _holds(matcher.starts, scope)
         self.stages = [stage.name for stage in matcher.stages if stage.reached.holds(scope)]
         self.goal = _holds(matcher.goal, scope)
         self.fails = _holds(matcher.fails, scope)
+        # Most events only touch a map of which nothing runs: then no key needs to be read.
+        self.key = self._key(matcher.map.key, scope) if self.matters(scope.content) else None
+
+    def matters(self, content: Content) -> bool:
+        """Whether the fact can change anything of this map."""
+        if self.starts or self.stages or self.goal or self.fails:
+            return True
+        return bool(content.journeys) and any(name[0] == self.map.name for name in content.journeys)
 
     @staticmethod
     def _key(key: Compiled | None, scope: Scope) -> str | None:

@@ -1,0 +1,1 @@
+"""The bank's month of calls: mapping, plan, and a question asked at every call."""
