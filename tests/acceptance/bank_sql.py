@@ -60,7 +60,8 @@ select customer, call as key, number, outcome, unnest([
   {'type': 'queue.left', 'instant': left_queue, 'nth': 3, 'channel': 'voice', 'there': queued},
   {'type': 'agent.connected', 'instant': answered, 'nth': 4, 'channel': 'voice', 'there': served},
   {'type': 'agent.ended', 'instant': ended, 'nth': 5, 'channel': 'voice', 'there': served},
-  {'type': 'call.abandoned', 'instant': ended, 'nth': 6, 'channel': 'ivr', 'there': outcome = 'HANG' and served},
+  {'type': 'call.abandoned', 'instant': ended, 'nth': 6, 'channel': 'ivr',
+   'there': outcome = 'HANG' and served},
   {'type': 'call.abandoned', 'instant': left_queue, 'nth': 7, 'channel': 'ivr',
    'there': outcome = 'HANG' and not served and queue_left},
   {'type': 'call.abandoned', 'instant': left_menu, 'nth': 8, 'channel': 'ivr',
@@ -68,12 +69,14 @@ select customer, call as key, number, outcome, unnest([
 ], recursive := true) from calls;
 
 create table facts as
-select customer, key, type, instant, number * 64 + nth as seq, outcome, channel, if(channel = 'ivr', 1, 2) as channel_bit,
+select customer, key, type, instant, number * 64 + nth as seq, outcome, channel,
+       if(channel = 'ivr', 1, 2) as channel_bit,
        -- The newest call that began before this fact, and the newest that was abandoned before it.
        max(instant) filter (type = 'call.started') over earlier as call_before,
        max(instant) filter (type = 'call.abandoned') over earlier as abandoned_before
 from unfolded where there
-window earlier as (partition by customer order by instant, number * 64 + nth rows between unbounded preceding and 1 preceding);
+window earlier as (partition by customer order by instant, number * 64 + nth
+                   rows between unbounded preceding and 1 preceding);
 """
 
 
@@ -93,7 +96,7 @@ def report(db: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     return {map_.name: figures(db, map_, CHANNELS) for map_ in (CALL, REPEAT_CALL)}
 
 
-# What `examples/imports/bank/route.py` answers, at every call. A repeat call runs from its start to its goal, at most a day.
+# What `examples/imports/bank/route.py` answers, at every call. A repeat call runs to its goal, at most a day.
 ROUTES = f"""
 select f.key, case
   when f.instant - f.abandoned_before < {DAY} then 'callback'

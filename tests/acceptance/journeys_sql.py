@@ -33,7 +33,8 @@ class SqlMap:
 
 _WALK = """
 create or replace table {name}_facts as
-select customer, key, instant, seq, channel_bit, {starts} as starts, {goal} as goal, {fails} as fails, {stages} as stages,
+select customer, key, instant, seq, channel_bit, {starts} as starts, {goal} as goal, {fails} as fails,
+       {stages} as stages,
        row_number() over (partition by customer, key order by instant, seq) as n
 from facts where {belongs};
 
@@ -67,8 +68,8 @@ with recursive walk as (
         select f.*, f.starts or f.stages <> 0 as opens,
                w.running and not ({abandons} > 0 and f.instant >= w.progress_at + {abandons}) as ran,
                w.running and {abandons} > 0 and f.instant >= w.progress_at + {abandons} as gave_up,
-               coalesce(f.instant < (case when f.starts or f.stages <> 0 then w.goal_at else w.completed_at end) + {settles},
-                        false) as echo,
+               coalesce(f.instant < {settles} + case when f.starts or f.stages <> 0 then w.goal_at
+                                                     else w.completed_at end, false) as echo,
                w.start_seen as start_seen_before, w.began_at as began_before, w.began_seq as began_seq_before,
                w.progress_at as progress_before, w.stages as stages_before, w.channels as channels_before,
                w.completed_at, w.goal_at, w.journey
@@ -112,7 +113,7 @@ def walk(db: duckdb.DuckDBPyConnection, map_: SqlMap) -> None:
             settles=map_.settles,
             abandons=map_.abandons,
             stages=f"({' + '.join(bits)})::integer" if bits else "0",
-        )  # fmt: skip
+        )
     )
 
 

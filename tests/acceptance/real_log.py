@@ -88,8 +88,8 @@ class LogHub(HubProcess):
     def run(self, module: str, *arguments: str) -> str:
         """What a module run as a command prints."""
         done = subprocess.run(
-            [sys.executable, "-m", module, *arguments], env=self.environment(), cwd=ROOT, capture_output=True, text=True,
-            timeout=SECONDS, check=False,
+            [sys.executable, "-m", module, *arguments], env=self.environment(), cwd=ROOT, capture_output=True,
+            text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -14,7 +14,7 @@ import pytest
 from . import bank_sql
 from .real_log import LogHub, assert_every_row_is_explained, assert_same_figures, real, shuffled
 
-pytestmark = [pytest.mark.data, pytest.mark.timeout(300), pytest.mark.xdist_group("bank")]
+pytestmark = [pytest.mark.data, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,15 @@ from segue.domain.identifier import Identifier
 from segue_hub.testing import RunningHub, run_hub
 
 PLAN = Path(__file__).resolve().parents[2] / "examples" / "plan"
-EVENT = {"specversion": "1.0", "id": "1", "source": "/app", "type": "TransferError",
-         "subject": "account=A-1&device=d-1", "time": "2026-05-04T10:42:00Z", "data": {"transfer_id": "T-1", "error": "E42"}}  # fmt: skip
+EVENT = {
+    "specversion": "1.0",
+    "id": "1",
+    "source": "/app",
+    "type": "TransferError",
+    "subject": "account=A-1&device=d-1",
+    "time": "2026-05-04T10:42:00Z",
+    "data": {"transfer_id": "T-1", "error": "E42"},
+}
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,7 @@ class Hub:
                  store=str(self.settings.store or "memory"), plan=self.plans.current.digest)  # fmt: skip
 
     def _add_services(self, server: Any, gate: Gate) -> None:
-        projections = Projections(self.contexts, self.plans, self.clock)
+        projections = Projections(self.contexts, self.plans, self.clock, self.store.incarnation)
         event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(self.ingest, self.plans, gate), server)
         context_pb2_grpc.add_ContextServiceServicer_to_server(
             ContextService(self.contexts, projections, self.plans, gate, self.clock), server

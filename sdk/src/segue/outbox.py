@@ -84,6 +84,8 @@ class Outbox:
         self.losses: dict[str, int] = {}
         self.trouble = ""
         self.first_seq = 0
+        self._closed = False
+        self._taken: set[int] = set()
 
     def offer(self, fact: Offered) -> None:
         """Takes a fact; from any thread, without I/O. Journalled by the next `journal`."""
@@ -106,6 +108,11 @@ class Outbox:
             self._adopt()
         except (OSError, sqlite3.Error) as error:
             self.trouble = f"{type(error).__name__}: {error}"
+
+    def reopen(self) -> None:
+        """Tries again where the disk could not be written at first."""
+        if self._connection is None and not self._closed:
+            self.open()
 
     def _reserve(self) -> int:
         """A block of sequence numbers that no restart gives away again."""
@@ -208,8 +215,10 @@ class Outbox:
         over = max(self.waiting - self._limit_rows, 0)
         if self.bytes > self._limit_bytes:
             over = max(over, self.waiting // 10)
+        taken = ",".join(str(number) for number in self._taken)
         gone = self._connection.execute(
-            "DELETE FROM facts WHERE number IN (SELECT number FROM facts WHERE delivered IS NULL"
+            "DELETE FROM facts WHERE number IN (SELECT number FROM facts WHERE delivered IS NULL"  # noqa: S608  # numbers
+            f" AND number NOT IN ({taken})"
             " ORDER BY lane DESC, number LIMIT ?)",
             (over,),
         ).rowcount
@@ -220,7 +229,8 @@ class Outbox:
     def take(self, rows: int, size: int) -> list[Row]:
         """The next that wait, at most so many and so large together: the `must` lane first."""
         if self._connection is None:
-            return []
+            # Without a disk nothing waits for it: what is held in memory goes out as it is.
+            return [Row(0, fact.id, fact.body) for fact in list(self._memory)[:rows]]
         found: list[Row] = []
         total = 0
         statement = "SELECT number, id, body FROM facts WHERE delivered IS NULL ORDER BY lane, number LIMIT ?"
@@ -229,22 +239,34 @@ class Outbox:
             if found and total > size:
                 break
             found.append(Row(number, id_, body))
+        self._taken = {row.number for row in found}
         return found
 
     def settle(self, delivered: Sequence[Row], refused: Sequence[tuple[Row, str, str]]) -> None:
         """The hub answered: delivered ones are kept a while, refused ones go to the dead table."""
+        self._taken = set()
+        gone = {row.id for row in delivered} | {row.id for row, _, _ in refused}
+        if any(fact.id in gone for fact in self._memory):
+            self._memory = deque(fact for fact in self._memory if fact.id not in gone)
         if self._connection is None:
+            self.delivered += len(delivered)
+            for _, code, _ in refused:
+                self._lose(f"rejected:{code}", 1)
             return
         run, now = self._connection, time.time()
         run.execute("BEGIN IMMEDIATE")
-        run.executemany("UPDATE facts SET delivered = ? WHERE number = ?", [(now, row.number) for row in delivered])
+        settled = 0
+        for row in delivered:
+            settled += run.execute(
+                "UPDATE facts SET delivered = ? WHERE id = ? AND delivered IS NULL", (now, row.id)
+            ).rowcount
         for row, code, reason in refused:
             run.execute("INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?)", (row.id, code, reason, row.body))
-            run.execute("DELETE FROM facts WHERE number = ?", (row.number,))
+            settled += run.execute("DELETE FROM facts WHERE id = ?", (row.id,)).rowcount
             self._lose(f"rejected:{code}", 1)
         run.execute("COMMIT")
         self.delivered += len(delivered)
-        self.waiting -= len(delivered) + len(refused)
+        self.waiting -= settled
 
     def forget(self) -> None:
         """Lets go of what was acknowledged long ago, or is too much."""
@@ -282,6 +304,10 @@ class Outbox:
     def close(self) -> None:
         """Writes what was offered; an outbox with nothing left in it is removed."""
         self.journal()
+        self._closed = True
+        if self._memory:
+            self._lose("disk", len(self._memory))
+            self._memory.clear()
         if self._connection is None:
             return
         empty = self.waiting == 0 and not list(self.dead())

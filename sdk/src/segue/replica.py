@@ -40,7 +40,8 @@ class Held:
 
     __slots__ = (
         "_base", "answered", "changed", "customer", "heard_at", "identifier", "identity_pending", "keep_until",
-        "last_answers", "number", "pending", "persisted_at", "plan", "purpose", "sections", "shown", "users", "version", "view",
+        "last_answers", "number", "pending", "persisted_at", "plan", "purpose", "sections", "shown", "users", "version",
+        "view",
     )  # fmt: skip
 
     def __init__(self, number: int, identifier: Identifier, purpose: str) -> None:

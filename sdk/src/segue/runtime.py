@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import threading
 import time
 import uuid
@@ -25,20 +24,19 @@ from .config import Config
 from .domain.decision import shown
 from .domain.fact import Fact
 from .domain.identifier import Identifier
-from .domain.plan import Plan
-from .outbox import MUST, Offered, Outbox, Row
+from .domain.plan import WAITING, Plan
+from .outbox import MUST, Offered, Outbox
 from .persistence import Persistence
+from .publisher import Publisher, jitter
 from .replica import Held
-from .sync import Machine, Outgoing
-from .transport import SyncCall, Transport, Verdict, describe
+from .sync import Machine, Outgoing, prepare
+from .transport import SyncCall, Transport, describe
 from .version import VERSION
 from .wire import fact_to_bytes
 from .wire_sync import incoming_from_wire, outgoing_to_wire
 
 log = logging.getLogger("segue")
 
-BATCH_ROWS: Final = 500
-BATCH_BYTES: Final = 1024 * 1024
 DEAD_AFTER: Final = 35.0
 """Seconds without a word from the hub after which a stream is given up: three missed bookmarks."""
 STATUS_EVERY: Final = 10.0
@@ -64,18 +62,18 @@ class Runtime:
         self._seq = now()
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._results: deque[tuple[list[Row], list[Verdict] | None, str, int]] = deque()
         self._deferred: deque[Callable[[], tuple[Fact, int, threading.Event | None] | None]] = deque()
+        self._closed = False
         self._journalling = False
-        self._publishing = False
-        self._retry_at = 0.0
-        self._failures = 0
         self._transport: Transport | None = None
+        self.publisher = Publisher(self.outbox, self._connected, self._wake.set)
         self._call: SyncCall | None = None
         self._sent = 0
         self._heard = 0.0
         self._needed = threading.Event()
         self._threads: list[threading.Thread] = []
+        if config.hub:
+            self.machine.plan = WAITING
         plan = self.persistence.plan()
         if plan is not None:
             self.machine.plan, self.machine.plan_known = plan, True
@@ -106,6 +104,9 @@ class Runtime:
 
     def offer(self, fact: Fact, lane: int, held: Held | None, journalled: threading.Event | None = None) -> None:
         """Takes a fact: journalled soon, published after, shown at once where the customer is held."""
+        if self._closed:
+            self.outbox.lost("closed")
+            return
         if held is not None:
             # Shown before it can be published: a frame that includes it finds it in the overlay, and drops it by id.
             try:
@@ -118,6 +119,9 @@ class Runtime:
 
     def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
         """Takes a fact that is made on our own thread, off the host's time."""
+        if self._closed:
+            self.outbox.lost("closed")
+            return
         self._deferred.append(lambda: (make(), lane, None))
         self._wake.set()
 
@@ -162,9 +166,9 @@ class Runtime:
             self._wake.clear()
             try:
                 self._journal()
-                self._settle()
-                if self.config.hub and self.outbox.waiting:
-                    self._publish()
+                self._reject(self.publisher.settle())
+                if self.config.hub and (self.outbox.waiting or self.outbox.unjournalled):
+                    self.publisher.publish()
                 if time.monotonic() >= next_status:
                     next_status = time.monotonic() + STATUS_EVERY
                     self._housekeep()
@@ -189,41 +193,13 @@ class Runtime:
         self.outbox.journal()
         self._journalling = False
 
-    def _publish(self) -> None:
-        if self._publishing or time.monotonic() < self._retry_at:
-            return
-        rows = self.outbox.take(BATCH_ROWS, BATCH_BYTES)
-        if not rows:
-            return
-        self._publishing = True
-
-        def done(verdicts: list[Verdict] | None, error: str, backoff_ms: int) -> None:
-            self._results.append((rows, verdicts, error, backoff_ms))
-            self._wake.set()
-
-        self._connected().publish([row.body for row in rows], done)
-
-    def _settle(self) -> None:
-        while self._results:
-            rows, verdicts, error, backoff_ms = self._results.popleft()
-            self._publishing = False
-            if verdicts is None:
-                self._failures += 1
-                self._retry_at = time.monotonic() + jitter(self._failures)
-                self.last_error = error
-                continue
-            self._failures = 0
-            self._retry_at = time.monotonic() + backoff_ms / 1000
-            delivered = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict[0] != "REJECTED"]
-            refused = [(r, v[1], v[2]) for r, v in zip(rows, verdicts, strict=True) if v[0] == "REJECTED"]
-            self.outbox.settle(delivered, refused)
-            if refused:
-                for row, code, reason in refused:
-                    log.warning("segue: the hub refused a fact (%s): %s [id %s]", code, reason, row.id.hex())
-                with self._lock:
-                    self.machine.rejected([row.id for row, _, _ in refused])
+    def _reject(self, ids: list[bytes]) -> None:
+        if ids:
+            with self._lock:
+                self.machine.rejected(ids)
 
     def _housekeep(self) -> None:
+        self.outbox.reopen()
         self.outbox.forget()
         at = self.clock()
         with self._lock:
@@ -293,12 +269,16 @@ class Runtime:
                 message = incoming_from_wire(response)
                 if message is None:
                     continue
+                prepare(message)
                 with self._lock:
                     before = self.machine.plan
                     self._send(self.machine.received(message, self.clock()))
                     plan, again = self.machine.plan, self.machine.reincarnated
                     self.machine.reincarnated = False
+                    told, self.machine.told = self.machine.told, []
                 self.last_error = ""
+                for tell in told:
+                    self._tell(tell)
                 if plan is not before:
                     self.persistence.keep_plan(plan)
                 if again:
@@ -315,6 +295,13 @@ class Runtime:
                 self.machine.disconnected()
             call.end()
         return answered
+
+    @staticmethod
+    def _tell(tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception:  # the host's own code: said, and the stream goes on
+            log.exception("segue: an audience's listener failed")
 
     def record_reoffer(self) -> None:
         """The hub's history was cut: the worker offers again what is still kept."""
@@ -333,7 +320,7 @@ class Runtime:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             told = self._deferred or self._journalling or self.outbox.unjournalled
-            if not (told or self.outbox.waiting or self._publishing):
+            if not (told or self.outbox.waiting or self.publisher.under_way):
                 return True
             self._wake.set()
             self._closing.wait(0.002)
@@ -355,6 +342,8 @@ class Runtime:
                 thread.join(5.0)
         if transport is not None:
             transport.close()
+        self._closed = True
+        self._journal()
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
         self.outbox.close()
         self.persistence.close()
@@ -367,7 +356,7 @@ class Runtime:
             "instance": machine.instance,
             "hub": self.config.hub,
             "connection": machine.state,
-            "last_error": self.last_error,
+            "last_error": self.last_error or self.publisher.last_error,
             "plan": machine.plan.digest if machine.plan_known else "",
             "plan_refused": dict(zip(("digest", "reason"), machine.refused, strict=True)) if machine.refused[0] else {},
             "held": len(machine.replica),
@@ -380,11 +369,6 @@ class Runtime:
             "trouble": self.outbox.trouble,
             "errors": list(machine.errors),
         }
-
-
-def jitter(failures: int) -> float:
-    """Full jitter: up to min(30 s, 0.25 * 2^n)."""
-    return random.uniform(0.0, min(30.0, 0.25 * 2 ** min(failures, 10)))  # noqa: S311  # spreads load, no secret
 
 
 def json_text(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .domain.brief import Brief
 from .domain.context import Context
-from .domain.decision import Decision, Question, decide
+from .domain.decision import Decision, Question, decide, shown
 from .domain.expression import NEVER
 from .domain.fact import (
     ACTION,
@@ -24,6 +24,7 @@ from .domain.fact import (
     DECISION,
     EVENT,
     LINK,
+    MAX_PROPERTIES,
     SUBSCRIPTION,
     TRAIT,
     Fact,
@@ -67,6 +68,7 @@ class Session:
         self._keep = keep
         self._held = self._runtime.hold(identifiers[0], purpose)
         self._interaction: InteractionRef | None = None
+        self._closed = False
         self._channel = ""
         self._channel_by: Plan | None = None
 
@@ -157,9 +159,14 @@ class Session:
             ],
             "explain": decision.explain(),
         }
+        raw = properties_bytes(details)
+        if len(raw) > MAX_PROPERTIES:
+            # An answer of any size is the host's to give; what is recorded of it has a bound.
+            cut = {"value": shown(answer)[:1000], "explain": decision.explain()[:2000], "reads": [], "verdicts": []}
+            raw = properties_bytes(details | cut)
         return Fact(
             decision.id, DECISION, decision.name, at, seq, self.identifiers, self._touchpoint.channel,
-            self._touchpoint.name, reference, properties_bytes(details),
+            self._touchpoint.name, reference, raw,
         )  # fmt: skip
 
     @contextmanager
@@ -180,9 +187,14 @@ class Session:
     def _acted(self, decision: Decision, status: str) -> None:
         action = decision.action
         assert action is not None
-        asked = action.asked(self._touchpoint.channel) | {"details": json_text(dict(action.properties))}
-        properties = action_properties(action.kind, asked, status, decision.id)
-        self._offer(self._fact(ACTION, action.kind, properties), MUST)
+        try:
+            asked = action.asked(self._touchpoint.channel) | {"details": json_text(dict(action.properties))}
+            fact = self._fact(ACTION, action.kind, action_properties(action.kind, asked, status, decision.id))
+            check(fact)
+        except Exception as error:  # noqa: BLE001  # the host has acted: what it cannot tell is counted, never raised
+            self._touchpoint.count_refused(ACTION, action.kind, error)
+            return
+        self._offer(fact, MUST)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
@@ -281,7 +293,10 @@ class Session:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Ends the session; the customer stays held until the lease runs out."""
+        """Ends the session, once; the customer stays held until the lease runs out."""
+        if self._closed:
+            return
+        self._closed = True
         self._runtime.release(self._held, self._runtime.clock() + self._keep)
 
     def __enter__(self) -> Session:

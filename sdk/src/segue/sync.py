@@ -50,6 +50,17 @@ class Incoming:
     fields: dict[str, Any]
 
 
+def prepare(message: Incoming) -> None:
+    """Does the long work of a message (reading sections, compiling a plan) before anybody waits for a lock."""
+    if message.kind == "context" and message.fields["sections"]:
+        message.fields["projected"] = receive(message.fields["sections"])
+    elif message.kind == "plan":
+        try:
+            message.fields["plan"] = Plan(message.fields["document"])
+        except (PlanError, ValueError, TypeError, KeyError, AttributeError):
+            message.fields["plan"] = None  # the machine finds the same, and reports it
+
+
 @dataclass(slots=True)
 class Watch:
     """An audience that is watched; `tell` hears of joiners and leavers."""
@@ -71,6 +82,7 @@ class Machine:
         refused: digest of a plan that cannot be run here, with the reason.
         offset: hub's clock minus ours, microseconds.
         incarnation: of the hub's store, as last heard.
+        told: what hosts that watch audiences are to hear; whoever runs the machine calls them, outside any lock.
         reincarnated: whether the hub's history was cut since it was last heard.
     """
 
@@ -87,6 +99,7 @@ class Machine:
     touchpoint: str = ""
     goodbye_ms: int = 0
     errors: list[str] = field(default_factory=list)
+    told: list[Callable[[], None]] = field(default_factory=list)
     _watches: dict[int, Watch] = field(default_factory=dict)
     _next: int = 1
     _seq: int = 0
@@ -169,7 +182,7 @@ class Machine:
     def _on_plan(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         digest = fields["digest"]
         try:
-            plan = Plan(fields["document"])
+            plan = fields.get("plan") or Plan(fields["document"])
             if plan.digest != digest:
                 raise PlanError(f"the document's digest is {plan.digest}, announced was {digest}")
         except (PlanError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -191,13 +204,14 @@ class Machine:
         else:
             sections: list[Section] = fields["sections"]
             held.sections, held.plan = sections, fields["plan"]
-            projected = self._readable(receive(sections), fields["plan"])
+            received = fields.get("projected") or receive(sections)
+            projected = self._readable(received, fields["plan"])
             held.take(projected, (fields["version"], fields["view"], fields["customer"]), included, self.plan, at)
         return []
 
     def _readable(self, projected: Projected, plan: str) -> Projected:
         """A context folded by a plan that we do not run: what the plan decides is missing, never false (VE3)."""
-        if plan == self.plan.digest or not self.plan_known:
+        if plan == self.plan.digest:
             return projected
         content = projected.content
         content.journeys, content.ended, content.caps, content.next_due = {}, [], {}, NEVER
@@ -222,7 +236,8 @@ class Machine:
     def _on_audience(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         watch = self._watches.get(fields["subscription"])
         if watch is not None:
-            watch.tell(fields["members"], fields["reset"])
+            tell, members, reset = watch.tell, fields["members"], fields["reset"]
+            self.told.append(lambda: tell(members, reset))
         return []
 
     def _on_error(self, fields: dict[str, Any], at: int) -> list[Outgoing]:

@@ -36,6 +36,8 @@ _OPTIONS: Final = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 PUBLISH_DEADLINE: Final = 10.0
+UNDELIVERABLE: Final = -1
+"""In place of a backoff: the hub cannot read this batch, now or later."""
 
 Verdict = tuple[str, str, str]
 """(status, code, reason) of one published fact."""
@@ -63,8 +65,8 @@ class Transport:
         def finished(call: Any) -> None:
             try:
                 response = call.result()
-            except (grpc.RpcError, grpc.FutureCancelledError) as error:
-                done(None, describe(error), 0)
+            except Exception as error:  # noqa: BLE001  # whatever it was, somebody waits for the answer
+                done(None, describe(error), UNDELIVERABLE if _unreadable(error) else 0)
                 return
             names = event_service_pb2.FactStatus.Name
             verdicts = [(names(r.status).removeprefix("FACT_STATUS_"), r.code, r.reason) for r in response.results]
@@ -107,6 +109,17 @@ class SyncCall:
         """Ends it from our side."""
         self._queue.put(None)
         self._call.cancel()
+
+
+def _unreadable(error: Exception) -> bool:
+    """Whether a batch was refused as such: too large for a message, or no message at all; not for want of room."""
+    if not isinstance(error, grpc.Call):
+        return False
+    code = error.code()
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        # The hub's own refusals say why in details; gRPC's, of messages that are too large, do not.
+        return not any(name == "grpc-status-details-bin" for name, _ in error.trailing_metadata() or ())
+    return code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def describe(error: Exception) -> str:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import grpc
 from segue.domain.grant import SERVICE, Grant
-from segue.domain.identifier import Identifier
 from segue.domain.projection import project, view_of
 from segue.v1 import context_pb2 as pb
 from segue.v1 import context_pb2_grpc as rpc
@@ -27,15 +26,11 @@ MADE: Final = 1_000
 """Messages kept for others who may see the same."""
 
 
-def opaque(name: Identifier) -> str:
-    """A customer's name that tells nothing of its identifiers."""
-    return hashlib.sha256(f"{name.kind}\0{name.value}".encode()).hexdigest()[:16]
-
-
 class Projections:
     """Contexts as messages: what a touchpoint may see of a customer now."""
 
-    def __init__(self, contexts: Contexts, plans: Plans, clock: Callable[[], int]) -> None:
+    def __init__(self, contexts: Contexts, plans: Plans, clock: Callable[[], int], incarnation: str) -> None:
+        self._incarnation = incarnation
         self._contexts = contexts
         self._plans = plans
         self._clock = clock
@@ -49,13 +44,19 @@ class Projections:
         self._views.clear()
         self._made.clear()
 
+    def opaque(self, customer: int) -> str:
+        """A customer's name that tells nothing of its identifiers: made of its number in this store alone."""
+        return hashlib.sha256(f"{self._incarnation}:{customer}".encode()).hexdigest()[:16]
+
     def name(self, customer: int) -> str:
         """A customer's opaque name; a customer that gets another strongest identifier is another number."""
         found = self._names.get(customer)
         if found is None:
+            if not self._contexts.identifiers(customer):
+                return ""
             if len(self._names) >= NAMES:
                 self._names.clear()
-            found = self._names[customer] = opaque(self._contexts.identifiers(customer)[0])
+            found = self._names[customer] = self.opaque(customer)
         return found
 
     def view(self, grant: Grant, purpose: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import grpc
+import structlog
 from segue.domain.expression import NEVER
 from segue.domain.grant import SERVICE
 from segue.domain.plan import canonical
@@ -28,8 +29,10 @@ from ..services.fan_out import FanOut, Stream, Subscription
 from ..services.plans import Plans
 from ..services.timers import Timers
 from ..storage.ports import Store
-from .context_service import Projections, opaque
+from .context_service import Projections
 from .gate import Gate
+
+log = structlog.get_logger("segue.hub")
 
 BOOKMARK: Final = 10.0
 CONFLATE: Final = 0.004
@@ -135,7 +138,14 @@ class _Session:
         while stream.dirty and not stream.plan_due and not self._out:
             subscription = next(iter(stream.dirty))
             del stream.dirty[subscription]
-            frame = self._frame(subscription)
+            try:
+                frame = self._frame(subscription)
+            except Exception:  # one customer that cannot be shown may not end the stream of all others
+                log.exception("a context cannot be sent", subscription=subscription.number)
+                self._error(
+                    subscription.number, "CONTEXT_BROKEN", "this context cannot be sent; the hub's log says why"
+                )
+                continue
             if frame is not None:
                 sent = True
                 await self._send(pb.SyncResponse(context=frame))
@@ -164,6 +174,8 @@ class _Session:
         included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
         customer = service.projections.name(subscription.customer)
+        if not customer:
+            return None  # merged away in a unit that is being folded: the frame of the one it is part of is on its way
         if held == (version, view, customer):
             if subscription.answered and not included:
                 return None
@@ -311,6 +323,8 @@ class _Session:
         opened = True
 
     def _announce(self, asked: pb.WatchAudience, purpose: str, changes: list[Change]) -> None:
+        if not self._service.plans.current.grant(self._stream.touchpoint).may_read("audiences", purpose):
+            return  # the grant was taken away meanwhile
         members = [self._member(change, purpose) for change in changes]
         change = pb.AudienceChange(subscription=asked.subscription, audience=asked.audience, members=members)
         self._queue(pb.SyncResponse(audience=change))
@@ -321,7 +335,7 @@ class _Session:
         grant = service.plans.current.grant(self._stream.touchpoint)
         visible = names if grant.may_read("identity", purpose) else []
         return pb.AudienceMember(
-            customer=opaque(names[0]) if names else f"#{change.customer}",
+            customer=service.projections.opaque(change.customer),
             identifiers=[identifier_to_wire(name) for name in visible],
             left=change.left,
             at=change.at,

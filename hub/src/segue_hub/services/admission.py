@@ -101,6 +101,8 @@ class Admission:
             )
         if sent_at and abs(now - sent_at) > SKEW:
             fact.occurred_at += now - sent_at
+            if not 0 < fact.occurred_at < 1 << 62:
+                return rejected("FACT_INVALID", "sent_at: is no instant. Microseconds since 1970, or 0")
         if fact.occurred_at > now + AHEAD:
             return rejected(
                 "TOO_FAR_AHEAD",

@@ -49,7 +49,7 @@ class Audiences:
         self._clock = clock
         self._members: dict[str, dict[int, int]] = {}
         self._watchers: dict[str, list[Tell]] = {}
-        self._scanning: set[int] = set()
+        self._scans: dict[str, asyncio.Task[None]] = {}
         plans.listeners.append(self._new_plan)
 
     def require(self, name: str) -> None:
@@ -76,15 +76,22 @@ class Audiences:
             The members now, as (customer, since); everything later is told.
         """
         self.require(name)
-        watchers = self._watchers.setdefault(name, [])
-        watchers.append(tell)
-        if len(watchers) == 1:
+        self._watchers.setdefault(name, []).append(tell)
+        if name not in self._scans:
             self._members[name] = {}
-            for count, customer in enumerate(self._contexts.customers()):
-                self._derive(customer, self._clock(), [name])
-                if count % 64 == 63:
-                    await asyncio.sleep(0)
+            self._scans[name] = asyncio.create_task(self._scan([name]), name=f"scan-{name}")
+        try:
+            await asyncio.shield(self._scans[name])
+        except BaseException:
+            self.unwatch(name, tell)
+            raise
         return sorted(self._members.get(name, {}).items())
+
+    async def _scan(self, names: Sequence[str]) -> None:
+        for count, customer in enumerate(self._contexts.customers()):
+            self._derive(customer, self._clock(), names)
+            if count % 64 == 63:
+                await asyncio.sleep(0)
 
     def unwatch(self, name: str, tell: Tell) -> None:
         """Ends a watch; what nobody watches is forgotten."""
@@ -94,6 +101,9 @@ class Audiences:
         if not watchers:
             self._watchers.pop(name, None)
             self._members.pop(name, None)
+            scan = self._scans.pop(name, None)
+            if scan is not None:
+                scan.cancel()
 
     def _new_plan(self) -> None:
         known = self._plans.current.audiences
@@ -102,15 +112,9 @@ class Audiences:
                 gone = [Change(name, customer, True, self._clock()) for customer in self._members.pop(name, {})]
                 self._tell(name, gone)
                 del self._watchers[name]
+                self._scans.pop(name, None)
         if self._watchers:
-            task = asyncio.ensure_future(self._rescan())
-            self._tasks = task
-
-    async def _rescan(self) -> None:
-        for count, customer in enumerate(self._contexts.customers()):
-            self._derive(customer, self._clock(), list(self._watchers))
-            if count % 64 == 63:
-                await asyncio.sleep(0)
+            self._rescan = asyncio.ensure_future(self._scan(list(self._watchers)))
 
     def resolved(self, resolved: Resolved) -> None:
         """Customers were merged: the former ones leave, the new one is derived with its facts."""
@@ -118,6 +122,8 @@ class Audiences:
             return
         now = self._clock()
         for before, after in resolved.moved.items():
+            if before != after:
+                self._timers.disarm(("audiences", before))
             for name, members in self._members.items():
                 if before != after and members.pop(before, None) is not None:
                     self._tell(name, [Change(name, before, True, now)])

@@ -113,6 +113,10 @@ class Contexts:
     def _load(self, customer: int, plan: Plan) -> Head:
         """From the checkpoint and the facts after it; from the first fact where those do not sort last."""
         self.counts["loads"] += 1
+        with self._store.snapshot():
+            return self._loaded(customer, plan)
+
+    def _loaded(self, customer: int, plan: Plan) -> Head:
         checkpoint = self._evicted.pop(customer, None) or self._store.read_checkpoint(customer)
         if checkpoint is None or checkpoint.plan != plan.digest:
             return self._fold(customer, plan)
@@ -128,7 +132,8 @@ class Contexts:
 
     def _fold(self, customer: int, plan: Plan) -> Head:
         self.counts["refolds"] += 1
-        rows = self._store.facts(self._leaves(customer))
+        with self._store.snapshot():
+            rows = self._store.facts(self._leaves(customer))
         return head_of(plan, ((row.position, self._decode(row.body)) for row in rows))
 
     def find(self, identifier: Identifier) -> Known | None:
@@ -140,7 +145,9 @@ class Contexts:
         plan = self._plans.current
         head = self._heads.get(customer)
         if head is None:
-            return self._keep(customer, self._load(customer, plan), plan)
+            head = self._load(customer, plan)
+            # Who was merged away in a unit that is not folded yet has no facts: nothing to keep.
+            return self._keep(customer, head, plan) if head.position else head
         self._heads.move_to_end(customer)
         return head
 

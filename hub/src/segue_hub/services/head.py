@@ -46,9 +46,13 @@ class Head:
         tail.append(fact)
         if len(tail) == FORK_EVERY and self._middle is None:
             self._middle = self.content.fork()
-        elif len(tail) == 2 * FORK_EVERY and self._middle is not None:
-            self._base, self._middle, self._whole = self._middle, self.content.fork(), False
-            del tail[:FORK_EVERY]
+        elif len(tail) >= 2 * FORK_EVERY:
+            if self._middle is None:  # a late fact was folded in meanwhile
+                self._base, self._whole = self.content.fork(), False
+                tail.clear()
+            else:
+                self._base, self._middle, self._whole = self._middle, self.content.fork(), False
+                del tail[:FORK_EVERY]
         return True
 
     def _insert(self, plan: Plan, fact: Fact) -> bool:

@@ -210,6 +210,8 @@ class Ingest:
                 continue
             if folding is not None:
                 await folding
+            # Merges are known before the next checkpoints are taken: one of a customer as it was would outlive them.
+            self._listener.resolved(written.resolved)
             folding = asyncio.create_task(self._fold(written), name="fold")
 
     def _take(self) -> list[Batch]:
@@ -233,7 +235,6 @@ class Ingest:
     async def _fold(self, written: Written) -> None:
         listener = self._listener
         assert listener is not None
-        listener.resolved(written.resolved)
         for start in range(0, len(written.accepted), SLICE):
             listener.accepted(written.accepted[start : start + SLICE])
             await asyncio.sleep(0)
@@ -287,15 +288,23 @@ class Ingest:
                 entry.result = rejected("ID_CONFLICT", f"id: {id_.hex()} names another fact. Use a new id")
         return fresh
 
-    @staticmethod
-    def _same(stored: Fact, entry: Entry) -> bool:
+    def _same(self, stored: Fact, entry: Entry) -> bool:
         """Whether a fact offered again is the stored one; foreign clocks were corrected on first sight."""
         if entry.foreign:
             entry.fact.occurred_at = stored.occurred_at
         if entry.fact.id[6] >> 4 == 8:
             # Made from source and native id (FA1): in a re-sorted file only the row's number differs.
             entry.fact.seq = stored.seq
-        return stored.content() == entry.fact.content()
+        fact, vocabulary = entry.fact, self._plans.current.vocabulary
+        if stored.content() == fact.content():
+            return True
+        # A plan pushed in between may have renamed the type, filled in the channel or normalised identifiers.
+        return (
+            (stored.kind, stored.occurred_at, stored.seq, stored.touchpoint, stored.interaction, stored.raw)
+            == (fact.kind, fact.occurred_at, fact.seq, fact.touchpoint, fact.interaction, fact.raw)
+            and vocabulary.canonical(stored.type, stored.touchpoint, stored.channel) == fact.type
+            and not set(stored.identifiers).isdisjoint(fact.identifiers)
+        )
 
     async def exclusively(self, write: Callable[[Unit, int], int]) -> int:
         """Writes something that is no fact in a unit of its own, in order with all others.

@@ -10,7 +10,10 @@ import asyncio
 import heapq
 from collections.abc import Callable, Hashable
 
+import structlog
 from segue.domain.instant import NEVER, SECOND
+
+log = structlog.get_logger("segue.hub")
 
 _LONGEST = 60.0
 
@@ -42,7 +45,12 @@ class Timers:
             return
         self._due[name] = (at, wake)
         self._ordinal += 1
-        heapq.heappush(self._heap, (at, self._ordinal, name))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            # Replaced wake-ups would wait in the heap for their old instants.
+            self._heap = [(due, number, other) for number, (other, (due, _)) in enumerate(self._due.items())]
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, (at, self._ordinal, name))
         if self._heap[0][0] == at:
             self._changed.set()
 
@@ -72,7 +80,10 @@ class Timers:
                 heapq.heappop(self._heap)
                 del self._due[name]
                 self.fired += 1
-                armed[1](at)
+                try:
+                    armed[1](at)
+                except Exception:  # one wake-up that fails may not silence all others
+                    log.exception("a wake-up failed", name=str(name))
                 if self.fired % 256 == 0:
                     await asyncio.sleep(0)
             try:

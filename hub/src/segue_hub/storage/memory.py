@@ -20,7 +20,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.incarnation = uuid.uuid4().hex
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._rows: dict[int, tuple[bytes, int, bytes]] = {}
         self._ids: dict[bytes, int] = {}
         self._changes: dict[int, tuple[str, str]] = {}
@@ -40,6 +40,12 @@ class MemoryStore:
         with self._lock:
             for change in unit.changes:
                 change()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See `ports.Store.snapshot`."""
+        with self._lock:
+            yield
 
     def head(self) -> tuple[int, int]:
         """See `ports.Store.head`."""

@@ -138,6 +138,9 @@ class Store(Protocol):
             StoreBroken: durability cannot be promised any more.
         """
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Reads inside see one state of the store, whatever is committed meanwhile. May be nested."""
+
     def head(self) -> tuple[int, int]:
         """The last position of the change log and the last identifier number."""
 

@@ -31,6 +31,10 @@ MAX_PROPERTIES: Final = 64 * 1024
 """Bytes of a fact's properties; larger ones are refused."""
 MAX_DEPTH: Final = 16
 """Lists and objects in one another, of a trait's value."""
+MAX_NESTED: Final = 64
+"""The same, of an event's properties."""
+MAX_NAME: Final = 512
+"""Characters of a type, channel, touchpoint or interaction; they stand in every context of their customer."""
 _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
 _OPENS: Final = ord("{")
 _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
@@ -156,6 +160,7 @@ def check(fact: Fact) -> None:
         raise FactError(f"{len(fact.id)} bytes", field="id", cure="Give 16 bytes, e.g. a UUIDv7")
     if not fact.type:
         raise FactError("is empty", field="type", cure="Name the event, e.g. transfer.failed")
+    _checked_names(fact)
     if not fact.identifiers:
         raise FactError("names nobody", field="identifiers", cure="Name at least one, e.g. account=A-1009")
     if len(fact.identifiers) > 16:
@@ -180,6 +185,14 @@ def check(fact: Fact) -> None:
         _one_of(properties.get("status"), ACTION_STATUSES, "action.status")
 
 
+def _checked_names(fact: Fact) -> None:
+    for field, name in (("type", fact.type), ("channel", fact.channel), ("touchpoint", fact.touchpoint)):
+        if len(name) > MAX_NAME:
+            raise FactError(f"{len(name)} characters", field=field, cure=f"At most {MAX_NAME}")
+    if fact.interaction is not None and len(fact.interaction.id) > MAX_NAME:
+        raise FactError(f"{len(fact.interaction.id)} characters", field="interaction.id", cure=f"At most {MAX_NAME}")
+
+
 def _checked_properties(fact: Fact) -> dict[str, Any]:
     try:
         fact.raw.decode()
@@ -192,7 +205,16 @@ def _checked_properties(fact: Fact) -> dict[str, Any]:
         raise FactError(f"no JSON: {error}", field="properties", cure="Send a JSON object in UTF-8") from None
     if not isinstance(properties, dict):
         raise FactError("no JSON object", field="properties", cure='Send an object, e.g. {"amount": 12.5}')
+    if raw.count(b"[") + raw.count(b"{") > MAX_NESTED:
+        _checked_nesting(properties, MAX_NESTED)
     return properties
+
+
+def _checked_nesting(value: object, depth: int) -> None:
+    if depth < 0:
+        raise FactError(f"more than {MAX_NESTED} lists and objects in one another", field="properties")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _checked_nesting(part, depth - 1)
 
 
 def _checked_value(value: object, depth: int) -> None:

@@ -7,11 +7,11 @@ sorts last is one `step`; anything else is a fold from the first fact, or from a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .activity import NONE
 from .content import RECENT_KEPT, Content
-from .fact import ACTION, CONSENT, DECISION, EVENT, SUBSCRIPTION, TRAIT, Fact
+from .fact import ACTION, CONSENT, DECISION, EVENT, SUBSCRIPTION, TRAIT, Fact, properties_bytes
 from .identifier import Identifier
 from .interaction import ENDED, Interaction
 from .recognition import abandon_due, recognise
@@ -66,13 +66,22 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     elif kind == ACTION:
         _action(content, plan, fact)
     elif kind == DECISION:
-        content.decisions.append(fact)
+        content.decisions.append(_answer(fact))
         del content.decisions[:-RECENT_KEPT]
         return
     else:
         return
     content.timeline.append(fact)
     del content.timeline[: -plan.timeline]
+
+
+def _answer(fact: Fact) -> Fact:
+    """A decision as others may see it: the answer and its reason, not what was read for it under other grants."""
+    told: dict[str, Any] = {name: fact.properties[name] for name in ("value", "reason") if name in fact.properties}
+    return Fact(
+        fact.id, fact.kind, fact.type, fact.occurred_at, fact.seq, fact.identifiers, fact.channel, fact.touchpoint,
+        fact.interaction, properties_bytes(told),
+    )  # fmt: skip
 
 
 def _event(content: Content, plan: Plan, fact: Fact) -> None:

@@ -292,5 +292,21 @@ def _grant(name: str, body: Document) -> Grant:
     )
 
 
+WAITING = Plan(
+    {
+        "guardrails": {
+            "no_plan_yet": {
+                "applies_to": {
+                    "source": 'action.purpose == "marketing"',
+                    "tree": ["call", "_==_", [["ident", "action.purpose"], ["string", "marketing"]]],
+                },
+                "suppress_when": {"source": "true", "tree": ["bool", True]},
+                "reason": "No plan has arrived yet",
+                "on_missing": "block",
+            }
+        }
+    }
+)
+"""The plan of a touchpoint whose hub has one that has not arrived, or cannot be run: marketing is held back."""
 EMPTY = Plan({})
 """The plan of a touchpoint that has none: every name is known, everything is granted."""

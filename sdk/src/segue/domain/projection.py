@@ -15,6 +15,7 @@ from typing import Final
 from .content import Content
 from .derivation import Interval, audience_outcome, guardrail_outcome
 from .expression import NEVER
+from .fact import ACTION, CONSENT, SUBSCRIPTION
 from .grant import SECTIONS, Grant
 from .plan import Plan
 from .section import Plain, Section, content_of, dumps, plain
@@ -22,6 +23,8 @@ from .section import Plain, Section, content_of, dumps, plain
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a projected context; beyond, the oldest of the timeline are dropped, and said to be."""
 _ALWAYS: Final = ("envelope",)
+_TOLD_ELSEWHERE: Final = {CONSENT: "consents", SUBSCRIPTION: "subscriptions", ACTION: "actions"}
+"""Facts of a timeline that are seen only by who may see the section that tells the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ def project(
         The sections, and the instant at which a shipped outcome ends (`NEVER` where none does): send again by then.
     """
     sections = plain(content, plan, complete=False)
+    withheld = [kind for kind, section in _TOLD_ELSEWHERE.items() if not grant.may_read(section, purpose)]
+    if withheld:
+        sections["timeline"] = [fact for fact in sections["timeline"] if fact[1] not in withheld]
     visible = [name for name in sections if name in _ALWAYS or grant.may_read(name, purpose)]
     if "journeys" not in visible:
         sections["envelope"][3] = NEVER  # a deadline would tell of journeys

@@ -100,6 +100,18 @@ class SqliteStore:
             self._broken = f"{self.path}: {error}"
             raise StoreBroken(self._broken) from error
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See `ports.Store.snapshot`."""
+        if self._reader.in_transaction:
+            yield
+            return
+        self._reader.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._reader.execute("COMMIT")
+
     def head(self) -> tuple[int, int]:
         """See `ports.Store.head`."""
         position, number = next(self._reader.execute(self._sql["head"]))

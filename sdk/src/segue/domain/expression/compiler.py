@@ -21,7 +21,7 @@ from .logic import choice, junction, not_strictly_false
 from .moving import moving_call
 from .node import Environment, Node, Refused, constant
 from .operator import FUNCTIONS, has, select
-from .value import TYPE_NAMES, TypeValue, UInt, Value, map_key
+from .value import NEVER, TYPE_NAMES, TypeValue, UInt, Value, map_key
 
 __all__ = ["Bindings", "Compiled", "Node", "Refused", "compile_tree"]
 
@@ -30,6 +30,11 @@ _TYPES: Final = {name: TypeValue(name) for name in TYPE_NAMES.values()}
 _TYPES["timestamp"], _TYPES["duration"] = _TYPES["google.protobuf.Timestamp"], _TYPES["google.protobuf.Duration"]
 _DEPTH: Final = 120
 _MIRRORED: Final = {"_<_": "_>_", "_<=_": "_>=_", "_>_": "_<_", "_>=_": "_<=_", "_==_": "_==_", "_!=_": "_!=_"}
+
+
+_HOSTILE: Final = (RecursionError, OverflowError, ValueError, TypeError)
+"""What Python raises on values that no customer has: an evaluation without a value, never the end of a fold."""
+_NO_VALUE: Final = (ExpressionError, *_HOSTILE)
 
 
 class Bindings(Protocol):
@@ -56,13 +61,16 @@ class Compiled:
 
     def value(self, env: Environment) -> Value:
         """The value at `env.at`; raises `ExpressionError`."""
-        return self.node.plain(env)
+        try:
+            return self.node.plain(env)
+        except _HOSTILE as error:
+            raise ExpressionError(f"{type(error).__name__}: {error}") from None
 
     def holds(self, env: Environment) -> bool:
         """Whether the expression is true at `env.at`; an error is false."""
         try:
             return self.node.plain(env) is True
-        except ExpressionError:
+        except _NO_VALUE:
             return False
 
     def holds_until(self, env: Environment) -> tuple[bool, int]:
@@ -71,6 +79,8 @@ class Compiled:
             value, flip = self.node.flipping()(env)
         except ExpressionError as error:
             return False, error.flip
+        except _HOSTILE:
+            return False, NEVER
         return value is True, flip
 
 
