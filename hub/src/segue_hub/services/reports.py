@@ -219,6 +219,7 @@ def _report(plan: Plan, journey_map: JourneyMap, tally: Tally, stalled_now: int,
         "funnel": {stage.name: tally.stages.get(stage.name, 0) for stage in journey_map.stages},
         "interactions": dict(sorted(tally.interactions.items())),
         "cost": round(cost, 2),
+        "value": round(completed * float(journey_map.value.get("per_completion", {}).get("amount", 0.0)), 2),
         **actual,
         "targets": {
             name: {"target": target, "actual": actual.get(name), "met": _met(name, target, actual.get(name))}

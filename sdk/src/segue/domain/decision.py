@@ -246,7 +246,9 @@ def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
         if state == MISSING:
             verdict = guardrail.without_context(action)
         elif not projected.hidden.isdisjoint(guardrail.inputs):
-            verdict = shipped_verdict(guardrail, projected.guardrails.get(guardrail.name, []), context.at, action)
+            shipped = projected.guardrails
+            intervals = shipped.get(guardrail.outcome_name(action)) or shipped.get(guardrail.name, [])
+            verdict = shipped_verdict(guardrail, intervals, context.at, action)
         else:
             verdict = guardrail.verdict(scope)
         if state in (STALE, PERSISTED):

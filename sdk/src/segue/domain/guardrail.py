@@ -117,6 +117,15 @@ class Guardrail:
             return self._quiet_hours(scope, self.quiet)
         return self._say(ALLOW)
 
+    def outcome_name(self, action: Mapping[str, Any]) -> str:
+        """Where its outcome for an action is found among what was shipped: by channel and topic where those decide."""
+        if not self.requires_subscription:
+            return self.name
+        return f"{self.name}@{action.get('channel') or ''}:{self._topic(action)}"
+
+    def _topic(self, action: Mapping[str, Any]) -> str:
+        return str(action.get("topic") or "") if self.requires_subscription == "*" else self.requires_subscription
+
     def without_context(self, action: Mapping[str, Any]) -> Verdict:
         """The verdict where nothing is known of the customer: marketing is held back, service goes out."""
         behaviour = self.on_missing
@@ -144,7 +153,7 @@ class Guardrail:
 
     def _subscription(self, scope: Scope) -> Verdict:
         action = scope.action or {}
-        topic = str(action.get("topic") or "") if self.requires_subscription == "*" else self.requires_subscription
+        topic = self._topic(action)
         state = in_force(scope.content.subscriptions.get(f"{action.get('channel') or ''}:{topic}"))
         return self._say(ALLOW if state == "opted_in" else BLOCK)
 

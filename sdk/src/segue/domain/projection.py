@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from .consent import allows
 from .content import Content
 from .derivation import Interval, audience_outcome, guardrail_outcome
 from .expression import NEVER
 from .fact import ACTION, CONSENT, SUBSCRIPTION
 from .grant import SECTIONS, Grant
+from .guardrail import ALLOW
 from .plan import Plan
 from .section import Plain, Section, content_of, dumps, plain
 
@@ -104,9 +106,25 @@ def _outcomes(
         for name, guardrail in plan.guardrails.items()
         if not grant.may_read_all(guardrail.inputs, purpose)
     }
+    guardrails |= _subscribed(content, plan, grant, guardrails, at)
     shipped = [*audiences.values(), *guardrails.values()]
     renew_at = min((i.since for intervals in shipped for i in intervals if i.kind == "UNKNOWN"), default=NEVER)
     return (_plain_outcomes(audiences), _plain_outcomes(guardrails)), renew_at
+
+
+def _subscribed(
+    content: Content, plan: Plan, grant: Grant, hidden: Mapping[str, list[Interval]], at: int
+) -> dict[str, list[Interval]]:
+    """What a touchpoint may send although it may not see subscriptions: opted in, on its own channel, by topic."""
+    topics = [
+        name for name, bound in content.subscriptions.items() if allows(bound) and name.startswith(f"{grant.channel}:")
+    ]
+    return {
+        f"{name}@{topic}": [Interval(at, ALLOW, NEVER, plan.guardrails[name].reason)]
+        for name in hidden
+        if plan.guardrails[name].requires_subscription
+        for topic in topics
+    }
 
 
 def _plain_outcomes(outcomes: Mapping[str, Sequence[Interval]]) -> Mapping[str, Plain]:
