@@ -246,12 +246,15 @@ class Outbox:
         """The hub answered: delivered ones are kept a while, refused ones go to the dead table."""
         self._taken = set()
         gone = {row.id for row in delivered} | {row.id for row, _, _ in refused}
-        if any(fact.id in gone for fact in self._memory):
+        held = {fact.id for fact in self._memory if fact.id in gone}
+        if held:
             self._memory = deque(fact for fact in self._memory if fact.id not in gone)
         if self._connection is None:
-            self.delivered += len(delivered)
-            for _, code, _ in refused:
-                self._lose(f"rejected:{code}", 1)
+            # What memory had no room for meanwhile was counted as lost already.
+            self.delivered += sum(row.id in held for row in delivered)
+            for row, code, _ in refused:
+                if row.id in held:
+                    self._lose(f"rejected:{code}", 1)
             return
         run, now = self._connection, time.time()
         run.execute("BEGIN IMMEDIATE")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from sys import intern
 from typing import Any
 
 from .domain.fact import (
@@ -75,7 +76,7 @@ def _body_to_wire(message: fact_pb2.Fact, kind: str, properties: dict[str, Any])
 
 
 def fact_from_wire(message: fact_pb2.Fact) -> Fact:
-    """The fact of a message; not yet checked.
+    """The fact of a message; not yet checked. Names that all facts share are kept once in memory.
 
     Raises:
         FactError: the message has no body, or one that is no JSON.
@@ -96,9 +97,9 @@ def fact_from_wire(message: fact_pb2.Fact) -> Fact:
     else:
         raw = properties_bytes(_properties(message, kind))
     return Fact(
-        message.id, kind, message.type, message.occurred_at, message.seq,
-        tuple([Identifier(i.kind, i.value) for i in message.identifiers]),
-        message.channel, message.touchpoint, reference, raw,
+        message.id, kind, intern(message.type), message.occurred_at, message.seq,
+        tuple([Identifier(intern(i.kind), i.value) for i in message.identifiers]),
+        intern(message.channel), intern(message.touchpoint), reference, raw,
     )  # fmt: skip
 
 

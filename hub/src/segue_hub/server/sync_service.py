@@ -174,7 +174,7 @@ class _Session:
         included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
         customer = service.projections.name(subscription.customer)
-        if not customer:
+        if not customer or not head.position:
             return None  # merged away in a unit that is being folded: the frame of the one it is part of is on its way
         if held == (version, view, customer):
             if subscription.answered and not included:

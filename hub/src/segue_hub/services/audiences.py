@@ -64,7 +64,7 @@ class Audiences:
             head = self._contexts.glance(customer)
             derived = derive(head.content, self._plans.current, self._clock(), names)
             for name, inside in derived.audiences.items():
-                if inside:
+                if inside and head.position:
                     yield customer, name
             if count % 64 == 63:
                 await asyncio.sleep(0)
@@ -138,6 +138,8 @@ class Audiences:
 
     def _derive(self, customer: int, now: int, names: Sequence[str]) -> None:
         head = self._contexts.read(customer)
+        if not head.position:
+            return  # merged away while a scan, or the fold of the unit before, was under way: nobody is a member
         plan = self._plans.current
         derived = derive(head.content, plan, now, [name for name in names if name in plan.audiences])
         for name, inside in derived.audiences.items():

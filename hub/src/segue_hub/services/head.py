@@ -26,46 +26,45 @@ class Head:
         checkpointed: the position of its checkpoint in the store; 0 where there is none.
     """
 
-    __slots__ = ("_base", "_middle", "_tail", "_whole", "checkpointed", "content", "position")
+    __slots__ = ("_base", "_mark", "_middle", "_tail", "checkpointed", "content", "position")
 
     def __init__(self, content: Content, position: int, *, whole: bool, checkpointed: int = 0) -> None:
         self.content = content
         self.position = position
         self.checkpointed = checkpointed
-        self._whole = whole and content.through is None
-        self._base = Content() if self._whole else content.fork()
+        # None stands for the beginning: most customers have few facts, and no fork is kept for them.
+        self._base = None if whole and content.through is None else content.fork()
         self._tail: list[Fact] = []
         self._middle: Content | None = None
+        self._mark = 0
 
     def apply(self, plan: Plan, fact: Fact) -> bool:
         """Folds one more fact in; False where it is too late for the forks, and nothing was changed."""
-        if not self.content.sorts_last(fact.order):
+        content = self.content
+        if not content.sorts_last(fact.order):
             return self._insert(plan, fact)
-        step(self.content, plan, fact)
+        step(content, plan, fact)
         tail = self._tail
         tail.append(fact)
-        if len(tail) == FORK_EVERY and self._middle is None:
-            self._middle = self.content.fork()
-        elif len(tail) >= 2 * FORK_EVERY:
-            if self._middle is None:  # a late fact was folded in meanwhile
-                self._base, self._whole = self.content.fork(), False
-                tail.clear()
-            else:
-                self._base, self._middle, self._whole = self._middle, self.content.fork(), False
-                del tail[:FORK_EVERY]
+        if len(tail) >= 2 * FORK_EVERY and len(tail) >= self._mark + FORK_EVERY:
+            if self._middle is not None:
+                self._base = self._middle
+                del tail[: self._mark]
+            self._middle, self._mark = content.fork(), len(tail)
         return True
 
     def _insert(self, plan: Plan, fact: Fact) -> bool:
-        if not self._whole and not self._base.sorts_last(fact.order):
+        base = self._base
+        if base is not None and not base.sorts_last(fact.order):
             return False
         tail = self._tail
         insort(tail, fact, key=lambda other: other.order)
-        content = self._base.fork()
+        content = base.fork() if base is not None else Content()
         for other in tail:
             step(content, plan, other)
-        self.content, self._middle = content, None
-        if len(tail) > 2 * FORK_EVERY:
-            self._base, self._whole = content.fork(), False
+        self.content, self._middle, self._mark = content, None, 0
+        if len(tail) > 3 * FORK_EVERY:
+            self._base = content.fork()
             tail.clear()
         return True
 

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 
 from segue.domain.fact import ACTION, CONSENT, SUBSCRIPTION, TRAIT, Fact
 from segue.domain.grant import Grant
+from segue.domain.identifier import Identifier
 
-from ..storage.ports import Checkpoint, Store, StoreBroken, StoreFull, Unit
+from ..storage.ports import Checkpoint, Known, Store, StoreBroken, StoreFull, Unit
 from .admission import ACCEPTED, DUPLICATE, Admission, Result, rejected
 from .failure import Refusal, overloaded
 from .plans import Plans
@@ -110,6 +111,7 @@ class Ingest:
         self._waiting = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="segue-writer")
         self._position, self._number = store.head()
+        self._remembered: dict[Identifier, Known] = {}
         self._listener: Listener | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -254,7 +256,7 @@ class Ingest:
                 unit.checkpoint(customer, checkpoint)
             entries = self._deduplicated([entry for batch in batches for entry in batch.entries], unit)
             names = [identifier for entry in entries for identifier in entry.fact.identifiers]
-            resolution = Resolution(unit, kinds, self._number, names)
+            resolution = Resolution(unit, kinds, self._number, names, self._remembered)
             linked = []
             for entry in entries:
                 fact = entry.fact
@@ -267,6 +269,7 @@ class Ingest:
             written.resolved = resolution.settle()
             for entry, handle in linked:
                 entry.customer = resolution.customer(handle)
+        resolution.remember(written.resolved)
         self._position, self._number = position, resolution.last_number
         written.accepted, written.position = entries, position
         return written

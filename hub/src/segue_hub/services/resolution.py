@@ -9,10 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from segue.domain.identifier import Identifier, IdentifierKinds
 
 from ..storage.ports import Known, Unit, bucket_of
+
+
+REMEMBERED: Final = 200_000
+"""Identifiers remembered between units at most."""
 
 
 @dataclass(slots=True)
@@ -38,12 +43,20 @@ class Resolution:
         kinds: how strong each kind is, by the current plan.
         last_number: the last identifier number given away.
         identifiers: all that the unit's facts name.
+        remembered: what earlier units found; read here, and brought up to date by `remember`.
     """
 
-    def __init__(self, unit: Unit, kinds: IdentifierKinds, last_number: int, identifiers: Iterable[Identifier]) -> None:
+    def __init__(
+        self, unit: Unit, kinds: IdentifierKinds, last_number: int, identifiers: Iterable[Identifier],
+        remembered: dict[Identifier, Known],
+    ) -> None:  # fmt: skip
         self._unit = unit
         self._kinds = kinds
-        self._known: dict[Identifier, Known] = unit.resolve(set(identifiers))
+        self._remembered = remembered
+        wanted = set(identifiers)
+        self._known = {identifier: remembered[identifier] for identifier in wanted if identifier in remembered}
+        self._known |= unit.resolve(wanted.difference(self._known))
+        self._stale: set[Identifier] = set()
         self._fresh: dict[Identifier, Known] = {}
         self._parents: dict[int, int] = {}
         self._touched: set[int] = set()
@@ -118,3 +131,16 @@ class Resolution:
             resolved.moved |= dict.fromkeys(before, strongest)
         if moving or len(before) > 1:
             self._unit.assign(moving, strongest)
+            self._stale |= members.keys()
+
+    def remember(self, resolved: Resolved) -> None:
+        """Keeps what was found for the next units; to be called once this one is committed."""
+        remembered = self._remembered
+        if len(remembered) > REMEMBERED:
+            remembered.clear()
+        for identifier in self._stale:
+            remembered.pop(identifier, None)
+        for identifier, known in self._known.items():
+            if identifier not in self._stale:
+                customer = resolved.appeared.get(identifier, known.customer)
+                remembered[identifier] = Known(known.number, customer, known.bucket)

@@ -102,6 +102,10 @@ class Fact:
             found = self._properties = _loads(self.raw) if self.raw else {}
         return found
 
+    def forget(self) -> None:
+        """Lets go of the decoded details; what is asked for again is decoded again."""
+        self._properties = None
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fact) and self.content() == other.content()
 

@@ -71,8 +71,10 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
         return
     else:
         return
+    fact.forget()
     content.timeline.append(fact)
-    del content.timeline[: -plan.timeline]
+    if len(content.timeline) > plan.timeline:
+        del content.timeline[: -plan.timeline]
 
 
 def _answer(fact: Fact) -> Fact:
