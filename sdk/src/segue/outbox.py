@@ -259,15 +259,21 @@ class Outbox:
         run, now = self._connection, time.time()
         run.execute("BEGIN IMMEDIATE")
         settled = 0
-        for row in delivered:
-            settled += run.execute(
-                "UPDATE facts SET delivered = ? WHERE id = ? AND delivered IS NULL", (now, row.id)
-            ).rowcount
-        for row, code, reason in refused:
-            run.execute("INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?)", (row.id, code, reason, row.body))
-            settled += run.execute("DELETE FROM facts WHERE id = ?", (row.id,)).rowcount
+        try:
+            for row in delivered:
+                settled += run.execute(
+                    "UPDATE facts SET delivered = ? WHERE id = ? AND delivered IS NULL", (now, row.id)
+                ).rowcount
+            for row, code, reason in refused:
+                run.execute("INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?)", (row.id, code, reason, row.body))
+                settled += run.execute("DELETE FROM facts WHERE id = ?", (row.id,)).rowcount
+            run.execute("COMMIT")
+        except sqlite3.Error:
+            if run.in_transaction:
+                run.execute("ROLLBACK")
+            raise  # nothing was counted: all of it is offered again, and is a duplicate there
+        for _, code, _ in refused:
             self._lose(f"rejected:{code}", 1)
-        run.execute("COMMIT")
         self.delivered += len(delivered)
         self.waiting -= settled
 

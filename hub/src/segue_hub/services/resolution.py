@@ -15,7 +15,6 @@ from segue.domain.identifier import Identifier, IdentifierKinds
 
 from ..storage.ports import Known, Unit, bucket_of
 
-
 REMEMBERED: Final = 200_000
 """Identifiers remembered between units at most."""
 
