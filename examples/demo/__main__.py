@@ -77,7 +77,7 @@ def with_segue(folder: Path, arguments: argparse.Namespace) -> tuple[Counted, Hu
         finally:
             for channel in channels.values():
                 channel.close()
-    except BaseException:
+    except BaseException:  # also Ctrl-C: no hub is left behind
         hub.stop()
         raise
     return counted, hub

@@ -82,7 +82,7 @@ class Audiences:
             self._scans[name] = asyncio.create_task(self._scan([name]), name=f"scan-{name}")
         try:
             await asyncio.shield(self._scans[name])
-        except BaseException:
+        except BaseException:  # also a cancelled watch: nobody would end it
             self.unwatch(name, tell)
             raise
         return sorted(self._members.get(name, {}).items())

@@ -90,7 +90,7 @@ class SqliteStore:
                 yield unit
                 unit.flush()
                 run("COMMIT")
-            except BaseException:
+            except BaseException:  # whatever it was: nothing of the unit may stay
                 if self._writer.in_transaction:
                     run("ROLLBACK")
                 raise
