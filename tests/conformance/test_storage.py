@@ -209,15 +209,6 @@ def test_facts_are_found_by_leaf_and_after_a_position(store: Store) -> None:
     assert store.facts([(9, 9)]) == []
 
 
-def test_the_last_position_of_leaves_is_that_of_their_newest_fact(store: Store) -> None:
-    filled(store)
-    ann, cookie = (1, bucket_of(ANN)), (3, bucket_of(COOKIE))
-    assert [store.last_position(leaves) for leaves in ([ann], [ann, cookie], [], [(9, 9)])] == [4, 5, 0, 0]
-
-
-# Checkpoints, plans, keys.
-
-
 def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
     for position in (3, 6):
         with store.unit() as unit:

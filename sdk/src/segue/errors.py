@@ -9,8 +9,7 @@ Owns every exception that crosses a public face. Nothing of this reaches a host 
     │   └── NameUnknown        NAME_UNKNOWN
     │       └── NotGranted     NOT_GRANTED
     ├── ConfigError            CONFIG_INVALID
-    ├── NotCovered             PARTIAL
-    └── HubUnreachable         HUB_UNREACHABLE
+    └── NotCovered             PARTIAL
 """
 
 from __future__ import annotations
@@ -78,9 +77,3 @@ class ConfigError(SegueError):
     """The touchpoint is set up wrongly."""
 
     code = "CONFIG_INVALID"
-
-
-class HubUnreachable(SegueError):
-    """The hub did not answer in the time given."""
-
-    code = "HUB_UNREACHABLE"

@@ -26,8 +26,6 @@ KEPT_AFTER: Final = 24 * 3600.0
 KEPT_BYTES: Final = 64 * 1024 * 1024
 MEMORY_ROWS: Final = 10_000
 """Rows held in memory while the disk cannot be written."""
-BLOCK: Final = 10_000
-"""Sequence numbers reserved on disk at a time."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -35,7 +33,6 @@ CREATE TABLE IF NOT EXISTS facts (
   at REAL NOT NULL, delivered REAL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS waiting ON facts (lane, number) WHERE delivered IS NULL;
 CREATE TABLE IF NOT EXISTS dead (id BLOB PRIMARY KEY, code TEXT NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
 
@@ -83,7 +80,6 @@ class Outbox:
         self.bytes = 0
         self.losses: dict[str, int] = {}
         self.trouble = ""
-        self.first_seq = 0
         self._closed = False
         self._taken: set[int] = set()
 
@@ -103,7 +99,6 @@ class Outbox:
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(_SCHEMA)
             self._connection = connection
-            self.first_seq = self._reserve()
             self.trouble = ""
             self._adopt()
         except (OSError, sqlite3.Error) as error:
@@ -113,10 +108,6 @@ class Outbox:
         """Tries again where the disk could not be written at first."""
         if self._connection is None and not self._closed:
             self.open()
-
-    def _reserve(self) -> int:
-        """A block of sequence numbers that no restart gives away again."""
-        return time.time_ns() // 1000
 
     @staticmethod
     def _lock_path(path: Path) -> Path:

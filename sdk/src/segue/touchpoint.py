@@ -24,11 +24,14 @@ from .domain.instant import SECOND, span
 from .errors import ConfigError
 from .runtime import Runtime
 from .session import Session
+from .sync import READY
 
 log = logging.getLogger("segue")
 REFUSED_KEPT = 1000
 """Names of refused facts that are counted one by one."""
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
+LAST_MOMENT = 0.25
+"""Seconds that the end of a process may wait for a hub that is there."""
 _left_behind: list[Runtime] = []
 """A parent's runtimes, in a forked child: never used, never let go; their channels and files are the parent's."""
 
@@ -178,6 +181,13 @@ class Touchpoint:
         if self.runtime().config.strict:
             raise error
 
+    def leave(self, moment: float) -> None:
+        """Closes; where the hub is there, it gets a moment (seconds) to take what waits."""
+        runtime = self._runtime
+        if runtime is not None and runtime.pid == os.getpid() and runtime.machine.state == READY:
+            runtime.flush(moment)
+        self.close()
+
     def close(self) -> None:
         """Journals what was offered and stops. What the hub has not acknowledged goes out next time."""
         runtime, self._runtime = self._runtime, None
@@ -186,8 +196,9 @@ class Touchpoint:
 
 
 def _close_all() -> None:
+    """At the end of the process: the last facts get a moment to go out, where a hub is there to take them."""
     for touchpoint in list(_open):
-        touchpoint.close()
+        touchpoint.leave(LAST_MOMENT)
 
 
 atexit.register(_close_all)

@@ -14,8 +14,6 @@ import grpc
 
 from .config import Config
 from .v1 import (
-    context_pb2,
-    context_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
     fact_pb2,
@@ -55,7 +53,6 @@ class Transport:
         self._metadata = (("authorization", f"Bearer {config.key}"),) if config.key else ()
         self._events = event_service_pb2_grpc.EventServiceStub(self._channel)
         self._sync = sync_pb2_grpc.SyncServiceStub(self._channel)
-        self._contexts = context_pb2_grpc.ContextServiceStub(self._channel)
 
     def publish(self, bodies: Sequence[bytes], done: Callable[[list[Verdict] | None, str, int], None]) -> None:
         """Sends a batch; `done(verdicts, error, backoff_ms)` is called from gRPC's thread, verdicts None on failure."""
@@ -77,13 +74,6 @@ class Transport:
     def open_sync(self) -> SyncCall:
         """Opens a stream."""
         return SyncCall(self._sync, self._metadata)
-
-    def get_context(self, request: context_pb2.GetContextRequest, timeout: float) -> context_pb2.GetContextResponse:
-        """A cold read."""
-        response: context_pb2.GetContextResponse = self._contexts.GetContext(
-            request, timeout=timeout, metadata=self._metadata
-        )
-        return response
 
     def close(self) -> None:
         """Ends everything that is under way."""

@@ -82,8 +82,13 @@ async def _admin_key(hub: Hub, store: Path) -> None:
     path = store.with_name(f"{store.name}.admin-key")
     if path.is_file() and hub.touchpoints.owner(path.read_text(encoding="utf-8").strip()) == ADMIN:
         return
-    path.touch(mode=0o600)
-    path.write_text(await hub.touchpoints.issue(ADMIN) + "\n", encoding="utf-8")
+    key = await hub.touchpoints.issue(ADMIN)
+    # Written aside and moved: whoever waits for the file finds a whole key in it.
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_text(key + "\n", encoding="utf-8")
+    fresh.replace(path)
     console.print(f"admin key written to {path}: export SEGUE_ADMIN_KEY=$(cat {path})")
 
 

@@ -21,7 +21,6 @@ from defusedxml import ElementTree
 from segue.errors import InputError
 
 Row = dict[str, Any]
-FORMATS: Final = ("csv", "jsonl", "parquet", "xes")
 UNIFORM: Final = ("csv", "parquet")
 """Formats in which every row has the same columns."""
 _ENDINGS: Final = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl",
@@ -91,7 +90,7 @@ def rows(
 
     Args:
         path: the file.
-        form: one of `FORMATS`; by the file's ending where empty.
+        form: `csv`, `jsonl`, `parquet` or `xes`; by the file's ending where empty.
         delimiter: of CSV; a comma where empty, a tab in .tsv.
         encoding: of texts. A byte order mark is no part of them.
 

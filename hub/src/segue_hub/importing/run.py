@@ -60,7 +60,6 @@ class Import:
         self._in_flight: deque[_Sent] = deque()
         self._last_refused = 0
         self.tally = Tally()
-        self.away_s = 0.0
 
     def run(self, rows: Iterator[tuple[int, Row | BrokenRow]], skip: int, told: Callable[[Tally], None]) -> Tally:
         """Imports all rows after the first `skip`.
@@ -113,7 +112,6 @@ class Import:
                 if time.monotonic() - began > self._patience:
                     raise HubAway(f"{error.code().name}: {error.details()}") from None
                 time.sleep(wait)
-                self.away_s += wait
                 wait = min(wait * 2, 2.0)
                 sent.call = self._publish.future(sent.request, timeout=60)
         for (row, fact), result in zip(sent.facts, response.results, strict=True):

@@ -14,7 +14,6 @@ import orjson
 from segue.domain import section
 from segue.domain.content import Content
 from segue.domain.fact import Fact
-from segue.domain.fold import step
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
 
@@ -163,14 +162,6 @@ class Contexts:
         """All facts of a customer, in their order."""
         found = [self._decode(row.body) for row in self._store.facts(self._leaves(customer))]
         return sorted(found, key=lambda fact: fact.order)
-
-    def as_of(self, customer: int, at: int) -> Content:
-        """The content as of a moment: a fold that stops early."""
-        content, plan = Content(), self._plans.current
-        for fact in self.facts(customer):
-            if fact.occurred_at <= at:
-                step(content, plan, fact)
-        return content
 
     def identifiers(self, customer: int) -> list[Identifier]:
         """Who a customer is, strongest first."""

@@ -118,7 +118,6 @@ class Ingest:
         self._stopped = ""
         self.admission = Admission()
         self.counts = {"ACCEPTED": 0, "DUPLICATE": 0, "REJECTED": 0}
-        self.units = 0
 
     def start(self, listener: Listener) -> None:
         """Begins to write."""
@@ -241,7 +240,6 @@ class Ingest:
             listener.accepted(written.accepted[start : start + SLICE])
             await asyncio.sleep(0)
         listener.settled(written.position)
-        self.units += 1
         for batch in written.batches:
             if not batch.done.done():
                 batch.done.set_result(None)

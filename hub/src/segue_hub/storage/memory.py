@@ -69,10 +69,6 @@ class MemoryStore:
         positions = [p for number, _ in leaves for p in self._leaves.get(number, ()) if p > after]
         return [Row(position, self._rows[position][2]) for position in positions]
 
-    def last_position(self, leaves: Sequence[tuple[int, int]]) -> int:
-        """See `ports.Store.last_position`."""
-        return max([0, *(p for number, _ in leaves for p in self._leaves.get(number, ()))])
-
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """See `ports.Store.read_checkpoint`."""
         return self._checkpoints.get(customer)

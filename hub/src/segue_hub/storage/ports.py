@@ -156,9 +156,6 @@ class Store(Protocol):
     def facts(self, leaves: Sequence[tuple[int, int]], after: int = 0) -> list[Row]:
         """The facts of leaves, given as (number, bucket), after a position, in no particular order."""
 
-    def last_position(self, leaves: Sequence[tuple[int, int]]) -> int:
-        """The position of the newest fact of these leaves; 0 where there is none."""
-
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """The folded context of a customer, if one is kept."""
 

@@ -50,7 +50,6 @@ class Freshness:
 
 
 FRESH: Final = Freshness(LIVE)
-UNKNOWN: Final = Freshness(MISSING)
 
 
 Asked = tuple[str, object, object, Any]

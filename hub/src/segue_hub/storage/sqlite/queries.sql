@@ -37,8 +37,6 @@ SELECT max(coalesce((SELECT max(position) FROM facts), 0), coalesce((SELECT max(
   coalesce((SELECT max(number) FROM identifiers), 0)
 -- name: facts
 SELECT position, body FROM facts WHERE bucket = ? AND leaf = ? AND position > ?
--- name: last_position
-SELECT max(position) FROM facts WHERE bucket = ? AND leaf = ?
 -- name: read_checkpoint
 SELECT position, plan, data FROM contexts WHERE customer = ?
 -- name: customers

@@ -138,11 +138,6 @@ class SqliteStore:
         run, sql = self._reader.execute, self._sql["facts"]
         return [Row(*row) for number, bucket in leaves for row in run(sql, (bucket, number, after))]
 
-    def last_position(self, leaves: Sequence[tuple[int, int]]) -> int:
-        """See `ports.Store.last_position`."""
-        run, sql = self._reader.execute, self._sql["last_position"]
-        return max((row[0] or 0 for number, bucket in leaves for row in run(sql, (bucket, number))), default=0)
-
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """See `ports.Store.read_checkpoint`."""
         for row in self._reader.execute(self._sql["read_checkpoint"], (customer,)):

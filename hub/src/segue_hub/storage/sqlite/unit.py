@@ -1,7 +1,7 @@
 """A unit of writing on SQLite: one transaction of the writing connection.
 
-Owns the translation of `ports.Unit` into prepared statements. Rows are collected and written together at the end,
-facts sorted by leaf, so that the index is walked once. Rows are read and written many by one statement: each step of
+Owns the translation of `ports.Unit` into prepared statements. New rows are collected and written together at the end.
+Rows are read and written many by one statement: each step of
 a statement lets go of the interpreter, and may wait long to get it back from a busy event loop.
 """
 

@@ -1,1 +1,0 @@
-"""Small bridges to what hosts already use, one file each."""
