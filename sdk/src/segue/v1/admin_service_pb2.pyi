@@ -86,23 +86,61 @@ class RevokeTouchpointResponse(google.protobuf.message.Message):
 global___RevokeTouchpointResponse = RevokeTouchpointResponse
 
 @typing.final
+class Known(google.protobuf.message.Message):
+    """Known says which facts are looked at: those that the hub had."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AT_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    at: builtins.int
+    """at is an instant of the hub's clock, in microseconds."""
+    position: builtins.int
+    """position is of the change log."""
+    def __init__(
+        self,
+        *,
+        at: builtins.int = ...,
+        position: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at", "bound", b"bound", "position", b"position"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "bound", b"bound", "position", b"position"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["bound", b"bound"]) -> typing.Literal["at", "position"] | None: ...
+
+global___Known = Known
+
+@typing.final
 class ShowCustomerRequest(google.protobuf.message.Message):
-    """ShowCustomerRequest names a customer."""
+    """ShowCustomerRequest names a customer, and a moment."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     IDENTIFIER_FIELD_NUMBER: builtins.int
+    AS_OF_FIELD_NUMBER: builtins.int
+    KNOWN_FIELD_NUMBER: builtins.int
+    PLAN_FIELD_NUMBER: builtins.int
+    as_of: builtins.int
+    """as_of is an instant in microseconds; 0 for now."""
+    plan: builtins.str
+    """plan to fold by, by digest or its beginning; see known where empty."""
     @property
     def identifier(self) -> segue.v1.fact_pb2.Identifier:
         """identifier of the customer."""
+
+    @property
+    def known(self) -> global___Known:
+        """known bounds what is looked at; all that is known where not set. Then the plan is that of the time."""
 
     def __init__(
         self,
         *,
         identifier: segue.v1.fact_pb2.Identifier | None = ...,
+        as_of: builtins.int = ...,
+        known: global___Known | None = ...,
+        plan: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["identifier", b"identifier"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["identifier", b"identifier"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["identifier", b"identifier", "known", b"known"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["as_of", b"as_of", "identifier", b"identifier", "known", b"known", "plan", b"plan"]) -> None: ...
 
 global___ShowCustomerRequest = ShowCustomerRequest
 
@@ -123,6 +161,63 @@ class ShowCustomerResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["document", b"document"]) -> None: ...
 
 global___ShowCustomerResponse = ShowCustomerResponse
+
+@typing.final
+class DiffCustomerRequest(google.protobuf.message.Message):
+    """DiffCustomerRequest names a customer and two instants."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IDENTIFIER_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    UNTIL_FIELD_NUMBER: builtins.int
+    KNOWN_FIELD_NUMBER: builtins.int
+    PLAN_FIELD_NUMBER: builtins.int
+    since: builtins.int
+    """since is the earlier instant, in microseconds."""
+    until: builtins.int
+    """until is the later instant, in microseconds; 0 for now."""
+    plan: builtins.str
+    """plan to fold by, as for ShowCustomer."""
+    @property
+    def identifier(self) -> segue.v1.fact_pb2.Identifier:
+        """identifier of the customer."""
+
+    @property
+    def known(self) -> global___Known:
+        """known bounds what is looked at, as for ShowCustomer."""
+
+    def __init__(
+        self,
+        *,
+        identifier: segue.v1.fact_pb2.Identifier | None = ...,
+        since: builtins.int = ...,
+        until: builtins.int = ...,
+        known: global___Known | None = ...,
+        plan: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["identifier", b"identifier", "known", b"known"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["identifier", b"identifier", "known", b"known", "plan", b"plan", "since", b"since", "until", b"until"]) -> None: ...
+
+global___DiffCustomerRequest = DiffCustomerRequest
+
+@typing.final
+class DiffCustomerResponse(google.protobuf.message.Message):
+    """DiffCustomerResponse is what changed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: builtins.int
+    document: builtins.bytes
+    """document is JSON: identifiers, traits, consents, journeys, audiences, and all of it in words."""
+    def __init__(
+        self,
+        *,
+        document: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document"]) -> None: ...
+
+global___DiffCustomerResponse = DiffCustomerResponse
 
 @typing.final
 class ListFactsRequest(google.protobuf.message.Message):
@@ -376,6 +471,80 @@ class ReportJourneysResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["document", b"document"]) -> None: ...
 
 global___ReportJourneysResponse = ReportJourneysResponse
+
+@typing.final
+class ListIncidentsRequest(google.protobuf.message.Message):
+    """ListIncidentsRequest asks for all."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListIncidentsRequest = ListIncidentsRequest
+
+@typing.final
+class IncidentSummary(google.protobuf.message.Message):
+    """IncidentSummary is one incident now. Instants are in microseconds, 0 where never."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INCIDENT_FIELD_NUMBER: builtins.int
+    OPEN_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    WORKAROUND_FIELD_NUMBER: builtins.int
+    OPENED_AT_FIELD_NUMBER: builtins.int
+    FIXED_AT_FIELD_NUMBER: builtins.int
+    TURNS_AT_FIELD_NUMBER: builtins.int
+    incident: builtins.str
+    """incident by id."""
+    open: builtins.bool
+    """open says that it is open now."""
+    title: builtins.str
+    """title is what is broken."""
+    workaround: builtins.str
+    """workaround is what to do meanwhile."""
+    opened_at: builtins.int
+    """opened_at is since when it is open, or was last."""
+    fixed_at: builtins.int
+    """fixed_at is when it was last fixed."""
+    turns_at: builtins.int
+    """turns_at is when it is known to open, or to be fixed, next."""
+    def __init__(
+        self,
+        *,
+        incident: builtins.str = ...,
+        open: builtins.bool = ...,
+        title: builtins.str = ...,
+        workaround: builtins.str = ...,
+        opened_at: builtins.int = ...,
+        fixed_at: builtins.int = ...,
+        turns_at: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fixed_at", b"fixed_at", "incident", b"incident", "open", b"open", "opened_at", b"opened_at", "title", b"title", "turns_at", b"turns_at", "workaround", b"workaround"]) -> None: ...
+
+global___IncidentSummary = IncidentSummary
+
+@typing.final
+class ListIncidentsResponse(google.protobuf.message.Message):
+    """ListIncidentsResponse is the list."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INCIDENTS_FIELD_NUMBER: builtins.int
+    @property
+    def incidents(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___IncidentSummary]:
+        """incidents, those open first."""
+
+    def __init__(
+        self,
+        *,
+        incidents: collections.abc.Iterable[global___IncidentSummary] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["incidents", b"incidents"]) -> None: ...
+
+global___ListIncidentsResponse = ListIncidentsResponse
 
 @typing.final
 class GetStatusRequest(google.protobuf.message.Message):

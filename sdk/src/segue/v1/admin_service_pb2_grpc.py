@@ -50,6 +50,11 @@ class AdminServiceStub(object):
                 request_serializer=segue_dot_v1_dot_admin__service__pb2.ShowCustomerRequest.SerializeToString,
                 response_deserializer=segue_dot_v1_dot_admin__service__pb2.ShowCustomerResponse.FromString,
                 _registered_method=True)
+        self.DiffCustomer = channel.unary_unary(
+                '/segue.v1.AdminService/DiffCustomer',
+                request_serializer=segue_dot_v1_dot_admin__service__pb2.DiffCustomerRequest.SerializeToString,
+                response_deserializer=segue_dot_v1_dot_admin__service__pb2.DiffCustomerResponse.FromString,
+                _registered_method=True)
         self.ListFacts = channel.unary_unary(
                 '/segue.v1.AdminService/ListFacts',
                 request_serializer=segue_dot_v1_dot_admin__service__pb2.ListFactsRequest.SerializeToString,
@@ -74,6 +79,11 @@ class AdminServiceStub(object):
                 '/segue.v1.AdminService/ReportJourneys',
                 request_serializer=segue_dot_v1_dot_admin__service__pb2.ReportJourneysRequest.SerializeToString,
                 response_deserializer=segue_dot_v1_dot_admin__service__pb2.ReportJourneysResponse.FromString,
+                _registered_method=True)
+        self.ListIncidents = channel.unary_unary(
+                '/segue.v1.AdminService/ListIncidents',
+                request_serializer=segue_dot_v1_dot_admin__service__pb2.ListIncidentsRequest.SerializeToString,
+                response_deserializer=segue_dot_v1_dot_admin__service__pb2.ListIncidentsResponse.FromString,
                 _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/segue.v1.AdminService/GetStatus',
@@ -101,7 +111,14 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ShowCustomer(self, request, context):
-        """ShowCustomer gives the whole context of a customer.
+        """ShowCustomer gives the whole context of a customer, now or as of an instant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffCustomer(self, request, context):
+        """DiffCustomer tells what changed about a customer between two instants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +159,13 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIncidents(self, request, context):
+        """ListIncidents gives all incidents of the workspace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """GetStatus tells how the hub and its instances are.
         """
@@ -167,6 +191,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=segue_dot_v1_dot_admin__service__pb2.ShowCustomerRequest.FromString,
                     response_serializer=segue_dot_v1_dot_admin__service__pb2.ShowCustomerResponse.SerializeToString,
             ),
+            'DiffCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffCustomer,
+                    request_deserializer=segue_dot_v1_dot_admin__service__pb2.DiffCustomerRequest.FromString,
+                    response_serializer=segue_dot_v1_dot_admin__service__pb2.DiffCustomerResponse.SerializeToString,
+            ),
             'ListFacts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFacts,
                     request_deserializer=segue_dot_v1_dot_admin__service__pb2.ListFactsRequest.FromString,
@@ -191,6 +220,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ReportJourneys,
                     request_deserializer=segue_dot_v1_dot_admin__service__pb2.ReportJourneysRequest.FromString,
                     response_serializer=segue_dot_v1_dot_admin__service__pb2.ReportJourneysResponse.SerializeToString,
+            ),
+            'ListIncidents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIncidents,
+                    request_deserializer=segue_dot_v1_dot_admin__service__pb2.ListIncidentsRequest.FromString,
+                    response_serializer=segue_dot_v1_dot_admin__service__pb2.ListIncidentsResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -280,6 +314,33 @@ class AdminService(object):
             '/segue.v1.AdminService/ShowCustomer',
             segue_dot_v1_dot_admin__service__pb2.ShowCustomerRequest.SerializeToString,
             segue_dot_v1_dot_admin__service__pb2.ShowCustomerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.v1.AdminService/DiffCustomer',
+            segue_dot_v1_dot_admin__service__pb2.DiffCustomerRequest.SerializeToString,
+            segue_dot_v1_dot_admin__service__pb2.DiffCustomerResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -415,6 +476,33 @@ class AdminService(object):
             '/segue.v1.AdminService/ReportJourneys',
             segue_dot_v1_dot_admin__service__pb2.ReportJourneysRequest.SerializeToString,
             segue_dot_v1_dot_admin__service__pb2.ReportJourneysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIncidents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.v1.AdminService/ListIncidents',
+            segue_dot_v1_dot_admin__service__pb2.ListIncidentsRequest.SerializeToString,
+            segue_dot_v1_dot_admin__service__pb2.ListIncidentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

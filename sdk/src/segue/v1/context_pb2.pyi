@@ -79,8 +79,16 @@ class GetContextRequest(google.protobuf.message.Message):
 
     IDENTIFIER_FIELD_NUMBER: builtins.int
     PURPOSE_FIELD_NUMBER: builtins.int
+    AS_OF_FIELD_NUMBER: builtins.int
+    KNOWN_AT_FIELD_NUMBER: builtins.int
     purpose: builtins.str
     """purpose of the read; "service" where empty."""
+    as_of: builtins.int
+    """as_of asks for the context as it was at an instant, in microseconds; 0 for now. It is folded by the plan in force
+    now, from what is known now.
+    """
+    known_at: builtins.int
+    """known_at asks for what the hub knew at an instant, in microseconds; 0 for all that it knows."""
     @property
     def identifier(self) -> segue.v1.fact_pb2.Identifier:
         """identifier of the customer."""
@@ -90,9 +98,11 @@ class GetContextRequest(google.protobuf.message.Message):
         *,
         identifier: segue.v1.fact_pb2.Identifier | None = ...,
         purpose: builtins.str = ...,
+        as_of: builtins.int = ...,
+        known_at: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["identifier", b"identifier"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["identifier", b"identifier", "purpose", b"purpose"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["as_of", b"as_of", "identifier", b"identifier", "known_at", b"known_at", "purpose", b"purpose"]) -> None: ...
 
 global___GetContextRequest = GetContextRequest
 
@@ -104,8 +114,11 @@ class GetContextResponse(google.protobuf.message.Message):
 
     CONTEXT_FIELD_NUMBER: builtins.int
     SERVER_TIME_FIELD_NUMBER: builtins.int
+    AS_OF_FIELD_NUMBER: builtins.int
     server_time: builtins.int
     """server_time is in microseconds."""
+    as_of: builtins.int
+    """as_of is the instant that the context is advanced to, in microseconds; 0 where none was asked for."""
     @property
     def context(self) -> global___Context:
         """context as the caller may see it."""
@@ -115,8 +128,9 @@ class GetContextResponse(google.protobuf.message.Message):
         *,
         context: global___Context | None = ...,
         server_time: builtins.int = ...,
+        as_of: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["context", b"context"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["context", b"context", "server_time", b"server_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["as_of", b"as_of", "context", b"context", "server_time", b"server_time"]) -> None: ...
 
 global___GetContextResponse = GetContextResponse

@@ -25,21 +25,27 @@ _sym_db = _symbol_database.Default()
 from segue.v1 import fact_pb2 as segue_dot_v1_dot_fact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csegue/v1/event_service.proto\x12\x08segue.v1\x1a\x13segue/v1/fact.proto\"F\n\x14PublishEventsRequest\x12\x1d\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x0e.segue.v1.Fact\x12\x0f\n\x07sent_at\x18\x02 \x01(\x03\"P\n\nFactResult\x12$\n\x06status\x18\x01 \x01(\x0e\x32\x14.segue.v1.FactStatus\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"R\n\x15PublishEventsResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.segue.v1.FactResult\x12\x12\n\nbackoff_ms\x18\x02 \x01(\x05*x\n\nFactStatus\x12\x1b\n\x17\x46\x41\x43T_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x41\x43T_STATUS_ACCEPTED\x10\x01\x12\x19\n\x15\x46\x41\x43T_STATUS_DUPLICATE\x10\x02\x12\x18\n\x14\x46\x41\x43T_STATUS_REJECTED\x10\x03\x32`\n\x0c\x45ventService\x12P\n\rPublishEvents\x12\x1e.segue.v1.PublishEventsRequest\x1a\x1f.segue.v1.PublishEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csegue/v1/event_service.proto\x12\x08segue.v1\x1a\x13segue/v1/fact.proto\"+\n\x0cOrdinalRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03\"8\n\tLostRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xaa\x01\n\x05Tally\x12\x10\n\x08producer\x18\x01 \x01(\t\x12\'\n\x07\x63\x61rried\x18\x02 \x03(\x0b\x32\x16.segue.v1.OrdinalRange\x12\x0f\n\x07settled\x18\x03 \x01(\x03\x12!\n\x04lost\x18\x04 \x03(\x0b\x32\x13.segue.v1.LostRange\x12\x12\n\nhanded_out\x18\x05 \x01(\x03\x12\x0f\n\x07\x61t_most\x18\x06 \x01(\x03\x12\r\n\x05\x65nded\x18\x07 \x01(\x08\"h\n\x14PublishEventsRequest\x12\x1d\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x0e.segue.v1.Fact\x12\x0f\n\x07sent_at\x18\x02 \x01(\x03\x12 \n\x07tallies\x18\x03 \x03(\x0b\x32\x0f.segue.v1.Tally\"P\n\nFactResult\x12$\n\x06status\x18\x01 \x01(\x0e\x32\x14.segue.v1.FactStatus\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"R\n\x15PublishEventsResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.segue.v1.FactResult\x12\x12\n\nbackoff_ms\x18\x02 \x01(\x05*x\n\nFactStatus\x12\x1b\n\x17\x46\x41\x43T_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x41\x43T_STATUS_ACCEPTED\x10\x01\x12\x19\n\x15\x46\x41\x43T_STATUS_DUPLICATE\x10\x02\x12\x18\n\x14\x46\x41\x43T_STATUS_REJECTED\x10\x03\x32`\n\x0c\x45ventService\x12P\n\rPublishEvents\x12\x1e.segue.v1.PublishEventsRequest\x1a\x1f.segue.v1.PublishEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'segue.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FACTSTATUS']._serialized_start=301
-  _globals['_FACTSTATUS']._serialized_end=421
-  _globals['_PUBLISHEVENTSREQUEST']._serialized_start=63
-  _globals['_PUBLISHEVENTSREQUEST']._serialized_end=133
-  _globals['_FACTRESULT']._serialized_start=135
-  _globals['_FACTRESULT']._serialized_end=215
-  _globals['_PUBLISHEVENTSRESPONSE']._serialized_start=217
-  _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=299
-  _globals['_EVENTSERVICE']._serialized_start=423
-  _globals['_EVENTSERVICE']._serialized_end=519
+  _globals['_FACTSTATUS']._serialized_start=611
+  _globals['_FACTSTATUS']._serialized_end=731
+  _globals['_ORDINALRANGE']._serialized_start=63
+  _globals['_ORDINALRANGE']._serialized_end=106
+  _globals['_LOSTRANGE']._serialized_start=108
+  _globals['_LOSTRANGE']._serialized_end=164
+  _globals['_TALLY']._serialized_start=167
+  _globals['_TALLY']._serialized_end=337
+  _globals['_PUBLISHEVENTSREQUEST']._serialized_start=339
+  _globals['_PUBLISHEVENTSREQUEST']._serialized_end=443
+  _globals['_FACTRESULT']._serialized_start=445
+  _globals['_FACTRESULT']._serialized_end=525
+  _globals['_PUBLISHEVENTSRESPONSE']._serialized_start=527
+  _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=609
+  _globals['_EVENTSERVICE']._serialized_start=733
+  _globals['_EVENTSERVICE']._serialized_end=829
 # @@protoc_insertion_point(module_scope)

@@ -49,6 +49,106 @@ FACT_STATUS_REJECTED: FactStatus.ValueType  # 3
 global___FactStatus = FactStatus
 
 @typing.final
+class OrdinalRange(google.protobuf.message.Message):
+    """OrdinalRange is a run of ordinals, both ends included."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    first: builtins.int
+    """first of the run, from 1."""
+    last: builtins.int
+    """last of the run."""
+    def __init__(
+        self,
+        *,
+        first: builtins.int = ...,
+        last: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first", b"first", "last", b"last"]) -> None: ...
+
+global___OrdinalRange = OrdinalRange
+
+@typing.final
+class LostRange(google.protobuf.message.Message):
+    """LostRange is a run of ordinals that will never come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    first: builtins.int
+    """first of the run, from 1."""
+    last: builtins.int
+    """last of the run."""
+    reason: builtins.str
+    """reason is stable, e.g. "outbox_full"."""
+    def __init__(
+        self,
+        *,
+        first: builtins.int = ...,
+        last: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first", b"first", "last", b"last", "reason", b"reason"]) -> None: ...
+
+global___LostRange = LostRange
+
+@typing.final
+class Tally(google.protobuf.message.Message):
+    """Tally is what a producer says of its ordinals: its own numbers, without gaps, of the facts that it was offered. What
+    the hub never hears of, though it heard of later ones, is a gap.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PRODUCER_FIELD_NUMBER: builtins.int
+    CARRIED_FIELD_NUMBER: builtins.int
+    SETTLED_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
+    HANDED_OUT_FIELD_NUMBER: builtins.int
+    AT_MOST_FIELD_NUMBER: builtins.int
+    ENDED_FIELD_NUMBER: builtins.int
+    producer: builtins.str
+    """producer names who hands the ordinals out; no other process of the touchpoint uses it, before or after. At most 128
+    characters.
+    """
+    settled: builtins.int
+    """settled says that every ordinal through this one was answered or reported lost before; a hub that has no book of
+    the producer begins there.
+    """
+    handed_out: builtins.int
+    """handed_out says that every ordinal through this one was handed out for certain; 0 where it says nothing."""
+    at_most: builtins.int
+    """at_most says, of one that ended, that no ordinal beyond this one was handed out."""
+    ended: builtins.bool
+    """ended says that nothing new comes of it: what is missing is lost."""
+    @property
+    def carried(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OrdinalRange]:
+        """carried are the ordinals of this request's facts."""
+
+    @property
+    def lost(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LostRange]:
+        """lost will never come."""
+
+    def __init__(
+        self,
+        *,
+        producer: builtins.str = ...,
+        carried: collections.abc.Iterable[global___OrdinalRange] | None = ...,
+        settled: builtins.int = ...,
+        lost: collections.abc.Iterable[global___LostRange] | None = ...,
+        handed_out: builtins.int = ...,
+        at_most: builtins.int = ...,
+        ended: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_most", b"at_most", "carried", b"carried", "ended", b"ended", "handed_out", b"handed_out", "lost", b"lost", "producer", b"producer", "settled", b"settled"]) -> None: ...
+
+global___Tally = Tally
+
+@typing.final
 class PublishEventsRequest(google.protobuf.message.Message):
     """PublishEventsRequest is a batch of at most 1,000 facts and 4 MB."""
 
@@ -56,6 +156,7 @@ class PublishEventsRequest(google.protobuf.message.Message):
 
     FACTS_FIELD_NUMBER: builtins.int
     SENT_AT_FIELD_NUMBER: builtins.int
+    TALLIES_FIELD_NUMBER: builtins.int
     sent_at: builtins.int
     """sent_at is the producer's clock in microseconds when it sent this; 0 where it keeps none. A skew above 5 s is
     taken out of every occurred_at.
@@ -64,13 +165,20 @@ class PublishEventsRequest(google.protobuf.message.Message):
     def facts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.v1.fact_pb2.Fact]:
         """facts in the producer's order."""
 
+    @property
+    def tallies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Tally]:
+        """tallies of the facts' producers, and of others that have something to tell; at most 1,000, and 2,000 runs in
+        all of them together.
+        """
+
     def __init__(
         self,
         *,
         facts: collections.abc.Iterable[segue.v1.fact_pb2.Fact] | None = ...,
         sent_at: builtins.int = ...,
+        tallies: collections.abc.Iterable[global___Tally] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["facts", b"facts", "sent_at", b"sent_at"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["facts", b"facts", "sent_at", b"sent_at", "tallies", b"tallies"]) -> None: ...
 
 global___PublishEventsRequest = PublishEventsRequest
 

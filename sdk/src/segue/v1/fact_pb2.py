@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13segue/v1/fact.proto\x12\x08segue.v1\")\n\nIdentifier\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"=\n\x0bInteraction\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tdirection\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\"\x1b\n\x05\x45vent\x12\x12\n\nproperties\x18\x01 \x01(\x0c\"\x06\n\x04Link\"&\n\x05Trait\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0e\n\x06source\x18\x02 \x01(\t\"\x18\n\x07\x43onsent\x12\r\n\x05state\x18\x01 \x01(\t\"\x1d\n\x0cSubscription\x12\r\n\x05state\x18\x01 \x01(\t\"\x1b\n\x08\x44\x65\x63ision\x12\x0f\n\x07\x64\x65tails\x18\x01 \x01(\x0c\"o\n\x06\x41\x63tion\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x05 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x06 \x01(\x0c\"\xcc\x03\n\x04\x46\x61\x63t\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0boccurred_at\x18\x03 \x01(\x03\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12)\n\x0bidentifiers\x18\x05 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07\x63hannel\x18\x06 \x01(\t\x12\x12\n\ntouchpoint\x18\x07 \x01(\t\x12*\n\x0binteraction\x18\x08 \x01(\x0b\x32\x15.segue.v1.Interaction\x12 \n\x05\x65vent\x18\n \x01(\x0b\x32\x0f.segue.v1.EventH\x00\x12\x1e\n\x04link\x18\x0b \x01(\x0b\x32\x0e.segue.v1.LinkH\x00\x12 \n\x05trait\x18\x0c \x01(\x0b\x32\x0f.segue.v1.TraitH\x00\x12$\n\x07\x63onsent\x18\r \x01(\x0b\x32\x11.segue.v1.ConsentH\x00\x12.\n\x0csubscription\x18\x0e \x01(\x0b\x32\x16.segue.v1.SubscriptionH\x00\x12&\n\x08\x64\x65\x63ision\x18\x0f \x01(\x0b\x32\x12.segue.v1.DecisionH\x00\x12\"\n\x06\x61\x63tion\x18\x10 \x01(\x0b\x32\x10.segue.v1.ActionH\x00\x42\x06\n\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13segue/v1/fact.proto\x12\x08segue.v1\")\n\nIdentifier\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"=\n\x0bInteraction\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tdirection\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\"\x1b\n\x05\x45vent\x12\x12\n\nproperties\x18\x01 \x01(\x0c\"\x16\n\x04Link\x12\x0e\n\x06reason\x18\x01 \x01(\t\"&\n\x05Trait\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0e\n\x06source\x18\x02 \x01(\t\"\x18\n\x07\x43onsent\x12\r\n\x05state\x18\x01 \x01(\t\"\x1d\n\x0cSubscription\x12\r\n\x05state\x18\x01 \x01(\t\"\x1b\n\x08\x44\x65\x63ision\x12\x0f\n\x07\x64\x65tails\x18\x01 \x01(\x0c\"\x99\x01\n\x06\x41\x63tion\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x05 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x06 \x01(\x0c\x12\x16\n\x0ereservation_id\x18\x07 \x01(\x0c\x12\x10\n\x08\x61\x64vances\x18\x08 \x01(\t\"*\n\nRetraction\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x06\x45nding\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x1c\n\nSeparation\x12\x0e\n\x06reason\x18\x01 \x01(\t\"<\n\x08Incident\x12\r\n\x05state\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\nworkaround\x18\x03 \x01(\t\"\x1e\n\x0bReservation\x12\x0f\n\x07\x64\x65tails\x18\x01 \x01(\x0c\"\x18\n\x05\x43laim\x12\x0f\n\x07\x64\x65tails\x18\x01 \x01(\x0c\"\x17\n\x08\x45xposure\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\"\x18\n\x06\x43hoice\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\t\"\x8c\x06\n\x04\x46\x61\x63t\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0boccurred_at\x18\x03 \x01(\x03\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12)\n\x0bidentifiers\x18\x05 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07\x63hannel\x18\x06 \x01(\t\x12\x12\n\ntouchpoint\x18\x07 \x01(\t\x12*\n\x0binteraction\x18\x08 \x01(\x0b\x32\x15.segue.v1.Interaction\x12 \n\x05\x65vent\x18\n \x01(\x0b\x32\x0f.segue.v1.EventH\x00\x12\x1e\n\x04link\x18\x0b \x01(\x0b\x32\x0e.segue.v1.LinkH\x00\x12 \n\x05trait\x18\x0c \x01(\x0b\x32\x0f.segue.v1.TraitH\x00\x12$\n\x07\x63onsent\x18\r \x01(\x0b\x32\x11.segue.v1.ConsentH\x00\x12.\n\x0csubscription\x18\x0e \x01(\x0b\x32\x16.segue.v1.SubscriptionH\x00\x12&\n\x08\x64\x65\x63ision\x18\x0f \x01(\x0b\x32\x12.segue.v1.DecisionH\x00\x12\"\n\x06\x61\x63tion\x18\x10 \x01(\x0b\x32\x10.segue.v1.ActionH\x00\x12*\n\nretraction\x18\x11 \x01(\x0b\x32\x14.segue.v1.RetractionH\x00\x12\"\n\x06\x65nding\x18\x12 \x01(\x0b\x32\x10.segue.v1.EndingH\x00\x12*\n\nseparation\x18\x13 \x01(\x0b\x32\x14.segue.v1.SeparationH\x00\x12,\n\x0breservation\x18\x15 \x01(\x0b\x32\x15.segue.v1.ReservationH\x00\x12 \n\x05\x63laim\x18\x16 \x01(\x0b\x32\x0f.segue.v1.ClaimH\x00\x12&\n\x08\x65xposure\x18\x17 \x01(\x0b\x32\x12.segue.v1.ExposureH\x00\x12\"\n\x06\x63hoice\x18\x18 \x01(\x0b\x32\x10.segue.v1.ChoiceH\x00\x12&\n\x08incident\x18\x14 \x01(\x0b\x32\x12.segue.v1.IncidentH\x00\x42\x06\n\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,17 +38,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT']._serialized_start=139
   _globals['_EVENT']._serialized_end=166
   _globals['_LINK']._serialized_start=168
-  _globals['_LINK']._serialized_end=174
-  _globals['_TRAIT']._serialized_start=176
-  _globals['_TRAIT']._serialized_end=214
-  _globals['_CONSENT']._serialized_start=216
-  _globals['_CONSENT']._serialized_end=240
-  _globals['_SUBSCRIPTION']._serialized_start=242
-  _globals['_SUBSCRIPTION']._serialized_end=271
-  _globals['_DECISION']._serialized_start=273
-  _globals['_DECISION']._serialized_end=300
-  _globals['_ACTION']._serialized_start=302
-  _globals['_ACTION']._serialized_end=413
-  _globals['_FACT']._serialized_start=416
-  _globals['_FACT']._serialized_end=876
+  _globals['_LINK']._serialized_end=190
+  _globals['_TRAIT']._serialized_start=192
+  _globals['_TRAIT']._serialized_end=230
+  _globals['_CONSENT']._serialized_start=232
+  _globals['_CONSENT']._serialized_end=256
+  _globals['_SUBSCRIPTION']._serialized_start=258
+  _globals['_SUBSCRIPTION']._serialized_end=287
+  _globals['_DECISION']._serialized_start=289
+  _globals['_DECISION']._serialized_end=316
+  _globals['_ACTION']._serialized_start=319
+  _globals['_ACTION']._serialized_end=472
+  _globals['_RETRACTION']._serialized_start=474
+  _globals['_RETRACTION']._serialized_end=516
+  _globals['_ENDING']._serialized_start=518
+  _globals['_ENDING']._serialized_end=542
+  _globals['_SEPARATION']._serialized_start=544
+  _globals['_SEPARATION']._serialized_end=572
+  _globals['_INCIDENT']._serialized_start=574
+  _globals['_INCIDENT']._serialized_end=634
+  _globals['_RESERVATION']._serialized_start=636
+  _globals['_RESERVATION']._serialized_end=666
+  _globals['_CLAIM']._serialized_start=668
+  _globals['_CLAIM']._serialized_end=692
+  _globals['_EXPOSURE']._serialized_start=694
+  _globals['_EXPOSURE']._serialized_end=717
+  _globals['_CHOICE']._serialized_start=719
+  _globals['_CHOICE']._serialized_end=743
+  _globals['_FACT']._serialized_start=746
+  _globals['_FACT']._serialized_end=1526
 # @@protoc_insertion_point(module_scope)

@@ -84,9 +84,15 @@ class Link(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """reason is for people, at most 512 characters."""
     def __init__(
         self,
+        *,
+        reason: builtins.str = ...,
     ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason"]) -> None: ...
 
 global___Link = Link
 
@@ -178,6 +184,8 @@ class Action(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     DECISION_ID_FIELD_NUMBER: builtins.int
     DETAILS_FIELD_NUMBER: builtins.int
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    ADVANCES_FIELD_NUMBER: builtins.int
     topic: builtins.str
     """topic is what it was about."""
     purpose: builtins.str
@@ -190,6 +198,10 @@ class Action(google.protobuf.message.Message):
     """decision_id names the decision that it follows from."""
     details: builtins.bytes
     """details is a JSON object."""
+    reservation_id: builtins.bytes
+    """reservation_id names the place under a strict cap that it took."""
+    advances: builtins.str
+    """advances is the journey map on whose way it helps the customer."""
     def __init__(
         self,
         *,
@@ -199,10 +211,174 @@ class Action(google.protobuf.message.Message):
         status: builtins.str = ...,
         decision_id: builtins.bytes = ...,
         details: builtins.bytes = ...,
+        reservation_id: builtins.bytes = ...,
+        advances: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["channel", b"channel", "decision_id", b"decision_id", "details", b"details", "purpose", b"purpose", "status", b"status", "topic", b"topic"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["advances", b"advances", "channel", b"channel", "decision_id", b"decision_id", "details", b"details", "purpose", b"purpose", "reservation_id", b"reservation_id", "status", b"status", "topic", b"topic"]) -> None: ...
 
 global___Action = Action
+
+@typing.final
+class Retraction(google.protobuf.message.Message):
+    """Retraction takes links between the fact's two identifiers back: they never were."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    fact: builtins.bytes
+    """fact is the id of the one fact to be taken back (a link, an ending or a separation); where it is empty, all links
+    between the two up to the retraction's occurred_at.
+    """
+    reason: builtins.str
+    """reason is for people, at most 512 characters."""
+    def __init__(
+        self,
+        *,
+        fact: builtins.bytes = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fact", b"fact", "reason", b"reason"]) -> None: ...
+
+global___Retraction = Retraction
+
+@typing.final
+class Ending(google.protobuf.message.Message):
+    """Ending says that the fact's two identifiers are one no longer, from occurred_at on: a recycled phone number."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """reason is for people, at most 512 characters."""
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason"]) -> None: ...
+
+global___Ending = Ending
+
+@typing.final
+class Separation(google.protobuf.message.Message):
+    """Separation says that the fact's two identifiers are never one, whatever links them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """reason is for people, at most 512 characters."""
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason"]) -> None: ...
+
+global___Separation = Separation
+
+@typing.final
+class Incident(google.protobuf.message.Message):
+    """Incident says that something is broken, or that it is fixed; Fact.type is the incident's id. It belongs to no customer:
+    the fact names no identifiers.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    WORKAROUND_FIELD_NUMBER: builtins.int
+    state: builtins.str
+    """state is "opened" or "fixed"."""
+    title: builtins.str
+    """title is what is broken, for people; as told before where empty."""
+    workaround: builtins.str
+    """workaround is what to do meanwhile, for people; as told before where empty."""
+    def __init__(
+        self,
+        *,
+        state: builtins.str = ...,
+        title: builtins.str = ...,
+        workaround: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["state", b"state", "title", b"title", "workaround", b"workaround"]) -> None: ...
+
+global___Incident = Incident
+
+@typing.final
+class Reservation(google.protobuf.message.Message):
+    """Reservation is a place under a strict cap; only the hub grants one. Fact.type is the kind of action."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DETAILS_FIELD_NUMBER: builtins.int
+    details: builtins.bytes
+    """details is a JSON object: status (granted, released), slots, expires_at, frees, topic, purpose, channel, and of a
+    release the id of the reservation.
+    """
+    def __init__(
+        self,
+        *,
+        details: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["details", b"details"]) -> None: ...
+
+global___Reservation = Reservation
+
+@typing.final
+class Claim(google.protobuf.message.Message):
+    """Claim says who the customer is with; Fact.type is the scope."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DETAILS_FIELD_NUMBER: builtins.int
+    details: builtins.bytes
+    """details is a JSON object: status (held, offered, accepted, declined, released), until, to, note."""
+    def __init__(
+        self,
+        *,
+        details: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["details", b"details"]) -> None: ...
+
+global___Claim = Claim
+
+@typing.final
+class Exposure(google.protobuf.message.Message):
+    """Exposure says which arm of a holdout the customer was first met in; Fact.type is the holdout."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ARM_FIELD_NUMBER: builtins.int
+    arm: builtins.str
+    """arm is "held_out" or "treated"."""
+    def __init__(
+        self,
+        *,
+        arm: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["arm", b"arm"]) -> None: ...
+
+global___Exposure = Exposure
+
+@typing.final
+class Choice(google.protobuf.message.Message):
+    """Choice is what the customer chose herself; Fact.type is what about: "channel:email", "journey:money_transfer" ..."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHOICE_FIELD_NUMBER: builtins.int
+    choice: builtins.str
+    """choice is e.g. "no", "left", or the channel she prefers; empty takes an earlier one back."""
+    def __init__(
+        self,
+        *,
+        choice: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["choice", b"choice"]) -> None: ...
+
+global___Choice = Choice
 
 @typing.final
 class Fact(google.protobuf.message.Message):
@@ -225,10 +401,18 @@ class Fact(google.protobuf.message.Message):
     SUBSCRIPTION_FIELD_NUMBER: builtins.int
     DECISION_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
+    RETRACTION_FIELD_NUMBER: builtins.int
+    ENDING_FIELD_NUMBER: builtins.int
+    SEPARATION_FIELD_NUMBER: builtins.int
+    RESERVATION_FIELD_NUMBER: builtins.int
+    CLAIM_FIELD_NUMBER: builtins.int
+    EXPOSURE_FIELD_NUMBER: builtins.int
+    CHOICE_FIELD_NUMBER: builtins.int
+    INCIDENT_FIELD_NUMBER: builtins.int
     id: builtins.bytes
     """id is 16 bytes, time-ordered (UUIDv7, or UUIDv8 for what was imported)."""
     type: builtins.str
-    """type is the event type, trait name, purpose, topic, question or action kind."""
+    """type is the event type, trait name, purpose, topic, question, action kind or incident."""
     occurred_at: builtins.int
     """occurred_at is in microseconds since 1970-01-01T00:00:00Z."""
     seq: builtins.int
@@ -239,7 +423,7 @@ class Fact(google.protobuf.message.Message):
     """touchpoint is who says so; the hub fills it in from the key."""
     @property
     def identifiers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Identifier]:
-        """identifiers are whom it is about; at least one."""
+        """identifiers are whom it is about; at least one, but for workspace facts (incident), which have none."""
 
     @property
     def interaction(self) -> global___Interaction:
@@ -273,6 +457,38 @@ class Fact(google.protobuf.message.Message):
     def action(self) -> global___Action:
         """action is what was done."""
 
+    @property
+    def retraction(self) -> global___Retraction:
+        """retraction takes links back."""
+
+    @property
+    def ending(self) -> global___Ending:
+        """ending ends links."""
+
+    @property
+    def separation(self) -> global___Separation:
+        """separation is a veto."""
+
+    @property
+    def reservation(self) -> global___Reservation:
+        """reservation is a place under a cap."""
+
+    @property
+    def claim(self) -> global___Claim:
+        """claim is who she is with."""
+
+    @property
+    def exposure(self) -> global___Exposure:
+        """exposure is the arm of a holdout."""
+
+    @property
+    def choice(self) -> global___Choice:
+        """choice is the customer's own."""
+
+    @property
+    def incident(self) -> global___Incident:
+        """incident belongs to no customer."""
+
     def __init__(
         self,
         *,
@@ -291,9 +507,17 @@ class Fact(google.protobuf.message.Message):
         subscription: global___Subscription | None = ...,
         decision: global___Decision | None = ...,
         action: global___Action | None = ...,
+        retraction: global___Retraction | None = ...,
+        ending: global___Ending | None = ...,
+        separation: global___Separation | None = ...,
+        reservation: global___Reservation | None = ...,
+        claim: global___Claim | None = ...,
+        exposure: global___Exposure | None = ...,
+        choice: global___Choice | None = ...,
+        incident: global___Incident | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["action", b"action", "body", b"body", "consent", b"consent", "decision", b"decision", "event", b"event", "interaction", b"interaction", "link", b"link", "subscription", b"subscription", "trait", b"trait"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "body", b"body", "channel", b"channel", "consent", b"consent", "decision", b"decision", "event", b"event", "id", b"id", "identifiers", b"identifiers", "interaction", b"interaction", "link", b"link", "occurred_at", b"occurred_at", "seq", b"seq", "subscription", b"subscription", "touchpoint", b"touchpoint", "trait", b"trait", "type", b"type"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["event", "link", "trait", "consent", "subscription", "decision", "action"] | None: ...
+    def HasField(self, field_name: typing.Literal["action", b"action", "body", b"body", "choice", b"choice", "claim", b"claim", "consent", b"consent", "decision", b"decision", "ending", b"ending", "event", b"event", "exposure", b"exposure", "incident", b"incident", "interaction", b"interaction", "link", b"link", "reservation", b"reservation", "retraction", b"retraction", "separation", b"separation", "subscription", b"subscription", "trait", b"trait"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "body", b"body", "channel", b"channel", "choice", b"choice", "claim", b"claim", "consent", b"consent", "decision", b"decision", "ending", b"ending", "event", b"event", "exposure", b"exposure", "id", b"id", "identifiers", b"identifiers", "incident", b"incident", "interaction", b"interaction", "link", b"link", "occurred_at", b"occurred_at", "reservation", b"reservation", "retraction", b"retraction", "separation", b"separation", "seq", b"seq", "subscription", b"subscription", "touchpoint", b"touchpoint", "trait", b"trait", "type", b"type"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["event", "link", "trait", "consent", "subscription", "decision", "action", "retraction", "ending", "separation", "reservation", "claim", "exposure", "choice", "incident"] | None: ...
 
 global___Fact = Fact

@@ -24,6 +24,7 @@ class Hello(google.protobuf.message.Message):
     PLAN_FIELD_NUMBER: builtins.int
     INCARNATION_FIELD_NUMBER: builtins.int
     SDK_FIELD_NUMBER: builtins.int
+    WORKSPACE_FIELD_NUMBER: builtins.int
     instance: builtins.str
     """instance names this SDK process."""
     plan: builtins.str
@@ -32,6 +33,8 @@ class Hello(google.protobuf.message.Message):
     """incarnation that it last heard; empty at first."""
     sdk: builtins.str
     """sdk is the version of the SDK."""
+    workspace: builtins.str
+    """workspace is the digest of the workspace that it holds."""
     def __init__(
         self,
         *,
@@ -39,8 +42,9 @@ class Hello(google.protobuf.message.Message):
         plan: builtins.str = ...,
         incarnation: builtins.str = ...,
         sdk: builtins.str = ...,
+        workspace: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "instance", b"instance", "plan", b"plan", "sdk", b"sdk"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "instance", b"instance", "plan", b"plan", "sdk", b"sdk", "workspace", b"workspace"]) -> None: ...
 
 global___Hello = Hello
 
@@ -182,6 +186,7 @@ class ClientStatus(google.protobuf.message.Message):
     DELIVERED_FIELD_NUMBER: builtins.int
     WAITING_FIELD_NUMBER: builtins.int
     LOSSES_FIELD_NUMBER: builtins.int
+    OUTBOX_FIELD_NUMBER: builtins.int
     decisions: builtins.int
     """decisions taken."""
     offered: builtins.int
@@ -190,6 +195,8 @@ class ClientStatus(google.protobuf.message.Message):
     """facts delivered to the hub."""
     waiting: builtins.int
     """facts waiting in the outbox."""
+    outbox: builtins.str
+    """outbox names the process's outbox; its producers are `<outbox>.must` and `<outbox>.analytics`."""
     @property
     def losses(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """losses by reason."""
@@ -202,8 +209,9 @@ class ClientStatus(google.protobuf.message.Message):
         delivered: builtins.int = ...,
         waiting: builtins.int = ...,
         losses: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        outbox: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "delivered", b"delivered", "losses", b"losses", "offered", b"offered", "waiting", b"waiting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decisions", b"decisions", "delivered", b"delivered", "losses", b"losses", "offered", b"offered", "outbox", b"outbox", "waiting", b"waiting"]) -> None: ...
 
 global___ClientStatus = ClientStatus
 
@@ -216,22 +224,54 @@ class WatchAudience(google.protobuf.message.Message):
     SUBSCRIPTION_FIELD_NUMBER: builtins.int
     AUDIENCE_FIELD_NUMBER: builtins.int
     PURPOSE_FIELD_NUMBER: builtins.int
+    CURSOR_FIELD_NUMBER: builtins.int
+    HEARD_FIELD_NUMBER: builtins.int
     subscription: builtins.int
     """subscription is the client's number for it."""
     audience: builtins.str
     """audience by name."""
     purpose: builtins.str
     """purpose of the read."""
+    cursor: builtins.str
+    """cursor names this place in what is told, so that it goes on there after any end of a stream, a process or a hub: each
+    joiner and leaver, in order, until AudienceHeard says that it was heard. Without a name, the members come anew.
+    """
+    heard: builtins.int
+    """heard is the number through which this process has heard already; 0 where it just began."""
     def __init__(
         self,
         *,
         subscription: builtins.int = ...,
         audience: builtins.str = ...,
         purpose: builtins.str = ...,
+        cursor: builtins.str = ...,
+        heard: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["audience", b"audience", "purpose", b"purpose", "subscription", b"subscription"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "cursor", b"cursor", "heard", b"heard", "purpose", b"purpose", "subscription", b"subscription"]) -> None: ...
 
 global___WatchAudience = WatchAudience
+
+@typing.final
+class AudienceHeard(google.protobuf.message.Message):
+    """AudienceHeard acknowledges what a cursor was told."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUBSCRIPTION_FIELD_NUMBER: builtins.int
+    THROUGH_FIELD_NUMBER: builtins.int
+    subscription: builtins.int
+    """subscription is the client's number for the watch."""
+    through: builtins.int
+    """through is AudienceChange.through of the last that was heard."""
+    def __init__(
+        self,
+        *,
+        subscription: builtins.int = ...,
+        through: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["subscription", b"subscription", "through", b"through"]) -> None: ...
+
+global___AudienceHeard = AudienceHeard
 
 @typing.final
 class SyncRequest(google.protobuf.message.Message):
@@ -247,8 +287,9 @@ class SyncRequest(google.protobuf.message.Message):
     PLAN_REPORT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
     WATCH_AUDIENCE_FIELD_NUMBER: builtins.int
+    AUDIENCE_HEARD_FIELD_NUMBER: builtins.int
     seq: builtins.int
-    """seq counts from 1, without gaps."""
+    """seq counts the stream's messages from 1, without gaps. A hole ends the stream: SEQUENCE_GAP."""
     @property
     def hello(self) -> global___Hello:
         """hello comes first."""
@@ -277,6 +318,10 @@ class SyncRequest(google.protobuf.message.Message):
     def watch_audience(self) -> global___WatchAudience:
         """watch_audience joins and leaves."""
 
+    @property
+    def audience_heard(self) -> global___AudienceHeard:
+        """audience_heard acknowledges joins and leaves."""
+
     def __init__(
         self,
         *,
@@ -288,10 +333,11 @@ class SyncRequest(google.protobuf.message.Message):
         plan_report: global___PlanReport | None = ...,
         status: global___ClientStatus | None = ...,
         watch_audience: global___WatchAudience | None = ...,
+        audience_heard: global___AudienceHeard | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["body", b"body", "hello", b"hello", "pending", b"pending", "plan_report", b"plan_report", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["body", b"body", "hello", b"hello", "pending", b"pending", "plan_report", b"plan_report", "seq", b"seq", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["hello", "subscribe", "unsubscribe", "pending", "plan_report", "status", "watch_audience"] | None: ...
+    def HasField(self, field_name: typing.Literal["audience_heard", b"audience_heard", "body", b"body", "hello", b"hello", "pending", b"pending", "plan_report", b"plan_report", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audience_heard", b"audience_heard", "body", b"body", "hello", b"hello", "pending", b"pending", "plan_report", b"plan_report", "seq", b"seq", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["hello", "subscribe", "unsubscribe", "pending", "plan_report", "status", "watch_audience", "audience_heard"] | None: ...
 
 global___SyncRequest = SyncRequest
 
@@ -342,6 +388,28 @@ class PlanUpdate(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["digest", b"digest", "document", b"document"]) -> None: ...
 
 global___PlanUpdate = PlanUpdate
+
+@typing.final
+class WorkspaceUpdate(google.protobuf.message.Message):
+    """WorkspaceUpdate carries what is so for everybody: the incidents. It comes before the plan and the contexts that read it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: builtins.int
+    DOCUMENT_FIELD_NUMBER: builtins.int
+    digest: builtins.str
+    """digest of the document."""
+    document: builtins.bytes
+    """document is canonical JSON: {"incidents": {id: [[since, open, opened_at, fixed_at, title, workaround], ...]}}."""
+    def __init__(
+        self,
+        *,
+        digest: builtins.str = ...,
+        document: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "document", b"document"]) -> None: ...
+
+global___WorkspaceUpdate = WorkspaceUpdate
 
 @typing.final
 class ContextUpdate(google.protobuf.message.Message):
@@ -447,6 +515,7 @@ class AudienceChange(google.protobuf.message.Message):
     RESET_FIELD_NUMBER: builtins.int
     MEMBERS_FIELD_NUMBER: builtins.int
     SNAPSHOT_ENDS_FIELD_NUMBER: builtins.int
+    THROUGH_FIELD_NUMBER: builtins.int
     subscription: builtins.int
     """subscription is the client's number."""
     audience: builtins.str
@@ -455,6 +524,8 @@ class AudienceChange(google.protobuf.message.Message):
     """reset begins a snapshot: forget the members known so far."""
     snapshot_ends: builtins.bool
     """snapshot_ends says that all members at that instant were sent."""
+    through: builtins.int
+    """through is the number to acknowledge, where a cursor was named."""
     @property
     def members(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AudienceMember]:
         """members join or leave."""
@@ -467,8 +538,9 @@ class AudienceChange(google.protobuf.message.Message):
         reset: builtins.bool = ...,
         members: collections.abc.Iterable[global___AudienceMember] | None = ...,
         snapshot_ends: builtins.bool = ...,
+        through: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["audience", b"audience", "members", b"members", "reset", b"reset", "snapshot_ends", b"snapshot_ends", "subscription", b"subscription"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "members", b"members", "reset", b"reset", "snapshot_ends", b"snapshot_ends", "subscription", b"subscription", "through", b"through"]) -> None: ...
 
 global___AudienceChange = AudienceChange
 
@@ -482,12 +554,20 @@ class AudienceMember(google.protobuf.message.Message):
     IDENTIFIERS_FIELD_NUMBER: builtins.int
     LEFT_FIELD_NUMBER: builtins.int
     AT_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     customer: builtins.str
     """customer is opaque."""
     left: builtins.bool
     """left says that it leaves."""
     at: builtins.int
     """at is when, in microseconds."""
+    id: builtins.str
+    """id names this joining or leaving, the same however often it is told; where a cursor was named."""
+    reason: builtins.str
+    """reason is "retracted" where a later fact says that it had never been so, "identity" where who is one customer changed,
+    "plan" where the audience did; else empty. Where a cursor was named.
+    """
     @property
     def identifiers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.v1.fact_pb2.Identifier]:
         """identifiers of the customer, where the touchpoint may read identity."""
@@ -499,8 +579,10 @@ class AudienceMember(google.protobuf.message.Message):
         identifiers: collections.abc.Iterable[segue.v1.fact_pb2.Identifier] | None = ...,
         left: builtins.bool = ...,
         at: builtins.int = ...,
+        id: builtins.str = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "customer", b"customer", "identifiers", b"identifiers", "left", b"left"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "customer", b"customer", "id", b"id", "identifiers", b"identifiers", "left", b"left", "reason", b"reason"]) -> None: ...
 
 global___AudienceMember = AudienceMember
 
@@ -544,8 +626,9 @@ class SyncResponse(google.protobuf.message.Message):
     GOODBYE_FIELD_NUMBER: builtins.int
     AUDIENCE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    WORKSPACE_FIELD_NUMBER: builtins.int
     seq: builtins.int
-    """seq counts from 1, without gaps."""
+    """seq counts the stream's messages from 1, without gaps. A hole ends the stream: SEQUENCE_GAP."""
     @property
     def welcome(self) -> global___Welcome:
         """welcome answers hello."""
@@ -574,6 +657,10 @@ class SyncResponse(google.protobuf.message.Message):
     def error(self) -> global___SyncError:
         """error of a subscription."""
 
+    @property
+    def workspace(self) -> global___WorkspaceUpdate:
+        """workspace that the plan reads."""
+
     def __init__(
         self,
         *,
@@ -585,9 +672,10 @@ class SyncResponse(google.protobuf.message.Message):
         goodbye: global___Goodbye | None = ...,
         audience: global___AudienceChange | None = ...,
         error: global___SyncError | None = ...,
+        workspace: global___WorkspaceUpdate | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "seq", b"seq", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["welcome", "plan", "context", "bookmark", "goodbye", "audience", "error"] | None: ...
+    def HasField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "welcome", b"welcome", "workspace", b"workspace"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "seq", b"seq", "welcome", b"welcome", "workspace", b"workspace"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["welcome", "plan", "context", "bookmark", "goodbye", "audience", "error", "workspace"] | None: ...
 
 global___SyncResponse = SyncResponse
