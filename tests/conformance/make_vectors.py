@@ -4,6 +4,7 @@ A vector is one JSON file in `vectors/`, named by its rule, that any language ca
 
     says        the rule in a sentence
     plan        the document, expressions with their checked trees
+    workspace   facts that belong to no customer, where there are any; their order must not matter either
     facts       in the order of arrival, which must not matter; `properties` is JSON text, exactly as it was sent
     claims      what was reasoned by hand (below)
     sections    the complete plain content after all facts (integers are 64 bits; 9223372036854775807 is "never")
@@ -33,9 +34,26 @@ from segue.domain.plan import Plan
 from segue.domain.scope import Scope
 from segue.domain.section import plain
 
-from tests.building import BEGIN, DAY, HOUR, MINUTE, action, consent, document, fact, link, moment, trait
+from tests.building import (
+    BEGIN,
+    DAY,
+    HOUR,
+    MINUTE,
+    action,
+    consent,
+    document,
+    fact,
+    incident,
+    link,
+    moment,
+    trait,
+    workspace,
+)
+from tests.conformance import identity_cases
 
 VECTORS = Path(__file__).parent / "vectors"
+IDENTITY = VECTORS / "identity.json"
+"""Who is one: another form, told in its first line (`identity_cases`)."""
 
 _TRANSFER: dict[str, Any] = {
     "starts": 'event.type == "transfer.started"',
@@ -68,6 +86,90 @@ CASES: dict[str, dict[str, Any]] = {
             "ended": [
                 ["transfer", "T1", "completed", BEGIN + 10 * MINUTE],
                 ["transfer", "T2", "completed", BEGIN + 10 * MINUTE],
+            ],
+        },
+    },
+    "FA5-maps-and-guardrails-read-incidents": {
+        "says": "A map reads an incident as of the fact's time; of one instant the last in order holds; what is "
+        "announced flips. Nobody told of an incident: it is not open.",
+        "sketch": {
+            "maps": {
+                "upload": {
+                    "starts": 'event.type == "upload" && incident("IOS-481").open', "key": "event.properties.n",
+                    "reaches_goal": "false",
+                }
+            },
+            "audiences": {
+                "broken": {"when": 'incident("IOS-481").open'}, "quiet": {"when": '!incident("never").open'}
+            },
+            "guardrails": {"hold": {"suppress_when": 'incident("IOS-481").open', "reason": "Uploads fail."}},
+        },
+        "workspace": [
+            incident("IOS-481", "fixed", "5h"), incident("IOS-481", "opened", "2h", title="Uploads fail"),
+            incident("IOS-481", "opened", "3h", workaround="Use the web"), incident("IOS-481", "opened", "9h", seq=1),
+            incident("IOS-481", "fixed", "9h", seq=2),
+        ],
+        "facts": [fact("upload", at, n=n) for n, at in enumerate(("1h", "2h", "4h", "5h"))],
+        "at": ["5h", "9h"],
+        "actions": [[BEGIN + 5 * HOUR, {"kind": "offer"}]],
+        "claims": {
+            "running": [["upload", "1"], ["upload", "2"]],
+            "members": [[BEGIN + 5 * HOUR, ["quiet"]], [BEGIN + 9 * HOUR, ["quiet"]]],
+            "held": [[BEGIN + 5 * HOUR, "offer", "hold", "ALLOW", NEVER]],
+        },
+    },
+    "FA5-announced-incidents-flip": {
+        "says": "An incident that is announced opens at its instant, and is over at its own: both are flips.",
+        "sketch": {
+            "audiences": {
+                "broken": {"when": 'incident("N-7").open'},
+                "for_an_hour": {"when": 'incident("N-7").open && now - incident("N-7").opened_at >= duration("1h")'},
+            },
+            "guardrails": {"hold": {"suppress_when": 'incident("N-7").open', "reason": "Maintenance."}},
+        },
+        "workspace": [incident("N-7", "fixed", "4h"), incident("N-7", "opened", "2h")],
+        "facts": [fact("x", "0s")],
+        "at": ["0s", BEGIN + 2 * HOUR - 1, "2h", "3h", BEGIN + 4 * HOUR - 1, "4h"],
+        "actions": [["0s", {"kind": "offer"}], ["2h", {"kind": "offer"}], ["4h", {"kind": "offer"}]],
+        "claims": {
+            "members": [
+                [BEGIN, []], [BEGIN + 2 * HOUR - 1, []], [BEGIN + 2 * HOUR, ["broken"]],
+                [BEGIN + 3 * HOUR, ["broken", "for_an_hour"]], [BEGIN + 4 * HOUR - 1, ["broken", "for_an_hour"]],
+                [BEGIN + 4 * HOUR, []],
+            ],
+            "held": [
+                [BEGIN, "offer", "hold", "ALLOW", NEVER],
+                [BEGIN + 2 * HOUR, "offer", "hold", "BLOCK", BEGIN + 4 * HOUR],
+                [BEGIN + 4 * HOUR, "offer", "hold", "ALLOW", NEVER],
+            ],
+        },
+    },
+    "FA5-calendars-follow-the-wall": {
+        "says": "Opening hours follow the wall of their zone across a change of the clocks; a day may be different; "
+        "hours that end no later than they begin end on the next day.",
+        "sketch": {
+            "calendars": {
+                "support": {
+                    "zone": "Europe/Berlin", "hours": [{"days": ["sat", "mon"], "from": "08:00", "to": "18:00"}],
+                    "exceptions": [{"date": "2026-04-04"}, {"date": "2026-04-06", "from": "22:00", "to": "02:00"}],
+                }
+            },
+            "audiences": {"open": {"when": 'calendar("support").open'}},
+        },
+        "facts": [fact("x", "2026-03-01T00:00:00Z")],
+        "at": [
+            parse_instant(at)
+            for at in ("2026-03-28T06:59:59Z", "2026-03-28T07:00:00Z", "2026-03-28T17:00:00Z", "2026-03-30T06:00:00Z",
+                       "2026-03-30T16:00:00Z", "2026-04-06T20:00:00Z", "2026-04-07T00:00:00Z")
+        ],
+        "claims": {
+            "members": [
+                [parse_instant(at), ["open"] if inside else []]
+                for at, inside in (
+                    ("2026-03-28T06:59:59Z", False), ("2026-03-28T07:00:00Z", True), ("2026-03-28T17:00:00Z", False),
+                    ("2026-03-30T06:00:00Z", True), ("2026-03-30T16:00:00Z", False), ("2026-04-06T20:00:00Z", True),
+                    ("2026-04-07T00:00:00Z", False),
+                )
             ],
         },
     },
@@ -325,6 +427,11 @@ def read_fact(body: dict[str, Any]) -> Fact:
     )  # fmt: skip
 
 
+def plan_of(case: dict[str, Any]) -> Plan:
+    """The plan of a vector, with its workspace."""
+    return Plan(case["plan"]).on(workspace(*(read_fact(body) for body in case.get("workspace", ()))))
+
+
 def derivation(content: Content, plan: Plan, at: int) -> dict[str, Any]:
     """What holds at an instant, as a vector writes it."""
     found = derive(content, plan, at)
@@ -343,11 +450,13 @@ def verdicts(content: Content, plan: Plan, at: int, action: dict[str, str]) -> d
 def vector(case: dict[str, Any]) -> dict[str, Any]:
     """The vector of a case."""
     made = document(case["sketch"])
-    plan = Plan(made)
+    told = case.get("workspace", ())
+    plan = Plan(made).on(workspace(*told))
     content = fold(plan, case["facts"])
     return {
         "says": case["says"],
         "plan": made,
+        **({"workspace": [plain_fact(fact) for fact in told]} if told else {}),
         "facts": [plain_fact(fact) for fact in case["facts"]],
         "claims": case["claims"],
         "sections": plain(content, plan),
@@ -376,6 +485,7 @@ def main() -> None:
     VECTORS.mkdir(exist_ok=True)
     for name, case in CASES.items():
         (VECTORS / f"{name}.json").write_text(text(vector(case)), encoding="utf-8")
+    IDENTITY.write_text(text(identity_cases.document()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,20 @@ from typing import Any
 import pytest
 from segue.domain.identifier import Identifier
 from segue_hub.storage.memory import MemoryStore
-from segue_hub.storage.ports import Checkpoint, Key, Known, Row, Store, StoredPlan, Unit, bucket_of
+from segue_hub.storage.ports import (
+    Checkpoint,
+    IdTaken,
+    Key,
+    Known,
+    Leaf,
+    LinkRow,
+    Row,
+    Store,
+    StoredBook,
+    StoredPlan,
+    Unit,
+    bucket_of,
+)
 from segue_hub.storage.sqlite import SqliteStore
 
 ANN, BOB, COOKIE = Identifier("account", "A-1"), Identifier("account", "A-2"), Identifier("cookie", "c1")
@@ -55,6 +68,7 @@ def filled(store: Store) -> None:
 def test_a_fresh_store_is_empty(store: Store) -> None:
     assert store.head() == (0, 0)
     assert store.log(0, 100) == store.plans() == store.keys() == store.customers(0, 10) == []
+    assert store.workspace_facts() == []
     assert list(store.check()) == []
     assert {name: count for name, count in store.counts().items() if name != "bytes"} == {
         "facts": 0, "identifiers": 0, "customers": 0, "checkpoints": 0
@@ -73,6 +87,16 @@ def test_a_unit_is_read_once_it_ends(store: Store) -> None:
     assert store.resolve(ANN) == Known(1, 1, bucket_of(ANN))
 
 
+@pytest.mark.parametrize("offered", [[7, 3], [7, 8, 7]], ids=["stored", "twice in the unit"])
+def test_an_id_is_taken_once(store: Store, offered: list[int]) -> None:
+    filled(store)
+    before = everything(store)
+    with pytest.raises(IdTaken), store.unit() as unit:
+        for position, number in enumerate(offered, 7):
+            unit.append(position, fact_id(number), 1, bucket_of(ANN), (position, 0), 0, b"body")
+    assert everything(store) == before
+
+
 def test_a_unit_that_raises_leaves_nothing(store: Store) -> None:
     filled(store)
     before = everything(store)
@@ -80,7 +104,8 @@ def test_a_unit_that_raises_leaves_nothing(store: Store) -> None:
         know(unit, Identifier("email", "a@x.org"), 4)
         add(unit, 7)
         unit.append_change(8, "plan", "def")
-        unit.assign([3], 1)
+        unit.add_workspace_fact(8, fact_id(8), b"told")
+        unit.assign([3], 1, 6)
         unit.checkpoint(1, Checkpoint(6, "p", b"{}"))
         unit.add_plan(StoredPlan(1, "d", 8, 0, "", "", b"{}", b"{}"))
         unit.add_key(Key("chat", b"h", 0), 2)
@@ -96,7 +121,7 @@ def everything(store: Store) -> Any:
     del counts["bytes"]
     names = [store.resolve(name) for name in (ANN, BOB, COOKIE)]
     return (store.head(), store.log(0, 100), names, store.plans(), store.keys(), counts,
-            [store.read_checkpoint(n) for n in (1, 2, 3)])  # fmt: skip
+            [store.read_checkpoint(n) for n in (1, 2, 3)], store.workspace_facts())  # fmt: skip
 
 
 def test_a_unit_finds_stored_facts_by_id_with_their_bytes(store: Store) -> None:
@@ -131,31 +156,33 @@ def test_kind_and_value_together_name_an_identifier(store: Store) -> None:
 def test_members_are_all_identifiers_of_a_customer_in_the_order_they_came(store: Store) -> None:
     filled(store)
     with store.unit() as unit:
-        unit.assign([3], 1)
-    members = [(ANN, Known(1, 1, bucket_of(ANN))), (COOKIE, Known(3, 1, bucket_of(COOKIE)))]
+        unit.assign([3], 1, 6)
+    members = [(ANN, Known(1, 1, bucket_of(ANN))), (COOKIE, Known(3, 1, bucket_of(COOKIE), moved=6))]
     assert store.members(1) == members
     assert store.members(3) == []
     with store.unit() as unit:
         assert unit.members(1) == members
 
 
-def test_assigning_voids_the_checkpoints_of_both_customers_and_of_nobody_else(store: Store) -> None:
+def test_voiding_drops_the_checkpoints_of_those_customers_and_of_nobody_else(store: Store) -> None:
     filled(store)
     with store.unit() as unit:
         for customer in (1, 2, 3):
             unit.checkpoint(customer, Checkpoint(6, "plan", b"{}"))
     with store.unit() as unit:
-        unit.assign([3], 1)
+        unit.assign([3], 1, 6)
+        unit.checkpoint(3, Checkpoint(6, "plan", b"{}"))
+        unit.void({1, 3})
     assert [store.read_checkpoint(n) is not None for n in (1, 2, 3)] == [False, True, False]
 
 
 def test_assigning_moves_what_a_leaf_resolves_to_and_none_of_its_facts(store: Store) -> None:
     filled(store)
     with store.unit() as unit:
-        unit.assign([3], 1)
+        unit.assign([3], 1, 6)
     known = store.resolve(COOKIE)
-    assert known == Known(3, 1, bucket_of(COOKIE))
-    assert [row.position for row in store.facts([(3, bucket_of(COOKIE))])] == [5]
+    assert known == Known(3, 1, bucket_of(COOKIE), moved=6)
+    assert [row.position for row in store.facts([Leaf(3, bucket_of(COOKIE))])] == [5]
     assert store.customers(0, 10) == [1, 2]
 
 
@@ -164,7 +191,7 @@ def test_an_identifier_may_be_assigned_to_one_that_appears_in_the_same_unit(stor
         know(unit, COOKIE, 1)
         add(unit, 1, 1, COOKIE)
     with store.unit() as unit:
-        unit.assign([1], 2)
+        unit.assign([1], 2, 6)
         know(unit, ANN, 2)
         add(unit, 2, 2)
     assert [name for name, _ in store.members(2)] == [COOKIE, ANN]
@@ -202,11 +229,11 @@ def test_the_change_log_is_read_behind_a_position_so_many_at_a_time(store: Store
 
 def test_facts_are_found_by_leaf_and_after_a_position(store: Store) -> None:
     filled(store)
-    ann, cookie = (1, bucket_of(ANN)), (3, bucket_of(COOKIE))
+    ann, cookie = Leaf(1, bucket_of(ANN)), Leaf(3, bucket_of(COOKIE))
     assert sorted(row.position for row in store.facts([ann, cookie])) == [1, 2, 4, 5]
     assert [row.position for row in store.facts([ann], 2)] == [4]
     assert store.facts([]) == []
-    assert store.facts([(9, 9)]) == []
+    assert store.facts([Leaf(9, 9)]) == []
 
 
 def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
@@ -225,6 +252,28 @@ def test_plans_are_kept_oldest_first_with_all_they_carry(store: Store) -> None:
             unit.append_change(plan.position, "plan", plan.digest)
             unit.add_plan(plan)
     assert store.plans() == plans
+
+
+def tell(unit: Unit, position: int) -> None:
+    unit.append_change(position, "incident", "IOS-481")
+    unit.add_workspace_fact(position, fact_id(position), b"told %d" % position)
+
+
+def test_workspace_facts_are_kept_oldest_first_and_have_their_place_in_the_change_log(store: Store) -> None:
+    filled(store)
+    with store.unit() as unit:
+        tell(unit, 7)
+        tell(unit, 8)
+    with store.unit() as unit:
+        add(unit, 9)
+        tell(unit, 10)
+    assert store.workspace_facts() == [Row(7, b"told 7"), Row(8, b"told 8"), Row(10, b"told 10")]
+    assert store.log(5, 5) == [
+        (6, b"body 6"), (7, b"told 7"), (8, b"told 8"), (9, b"body 9"), (10, b"told 10")
+    ]  # fmt: skip
+    assert store.head()[0] == 10
+    assert store.counts()["facts"] == 6
+    assert list(store.check()) == []
 
 
 def keys_of(store: Store) -> list[tuple[str, bytes]]:
@@ -254,7 +303,7 @@ def test_revoking_removes_a_touchpoints_keys_and_says_how_many(store: Store) -> 
 def test_counts_tell_facts_identifiers_customers_and_checkpoints(store: Store) -> None:
     filled(store)
     with store.unit() as unit:
-        unit.assign([3], 1)
+        unit.assign([3], 1, 6)
         unit.checkpoint(1, Checkpoint(6, "p", b""))
     counts = store.counts()
     assert (counts["facts"], counts["identifiers"], counts["customers"], counts["checkpoints"]) == (5, 3, 2, 1)
@@ -270,6 +319,14 @@ def test_a_hole_in_the_change_log_is_found(store: Store) -> None:
     with store.unit() as unit:
         add(unit, 9)
     assert any("hole" in fault for fault in store.check())
+
+
+def test_a_workspace_fact_without_a_place_in_the_change_log_is_found(store: Store) -> None:
+    filled(store)
+    with store.unit() as unit:
+        add(unit, 7)
+        unit.add_workspace_fact(7, fact_id(7), b"told")
+    assert any("workspace facts without a change" in fault for fault in store.check())
 
 
 def test_a_fact_without_a_leaf_is_found(store: Store) -> None:
@@ -288,3 +345,60 @@ def test_an_identifier_without_a_customer_is_found(store: Store) -> None:
 
 def test_each_store_has_its_own_incarnation(store: Store, tmp_path: Path) -> None:
     assert len({store.incarnation, MemoryStore().incarnation}) == 2
+
+
+# Books of ordinals.
+
+
+def test_a_book_is_kept_replaced_and_dropped_with_its_unit(store: Store) -> None:
+    one, other = StoredBook("app", "b", b"1"), StoredBook("app", "a", b"2")
+    with store.unit() as unit:
+        unit.keep_book(one)
+        unit.keep_book(other)
+        unit.keep_book(StoredBook("ivr", "a", b"3"))
+        assert store.books() == []
+    assert store.books() == [other, one, StoredBook("ivr", "a", b"3")]
+    with store.unit() as unit:
+        unit.keep_book(StoredBook("app", "b", b"4"))
+        unit.drop_book("ivr", "a")
+        unit.drop_book("ivr", "never")
+    assert store.books() == [other, StoredBook("app", "b", b"4")]
+    with pytest.raises(RuntimeError, match="on purpose"), store.unit() as unit:
+        unit.keep_book(StoredBook("app", "b", b"5"))
+        unit.drop_book("app", "a")
+        raise RuntimeError("on purpose")
+    assert store.books() == [other, StoredBook("app", "b", b"4")]
+
+
+# What was known when.
+
+
+def test_what_was_known_at_an_instant_is_all_up_to_a_position(store: Store) -> None:
+    with store.unit() as unit:
+        know(unit, ANN, 1)
+        for position, received_at in ((1, 100), (2, 100), (4, 250), (5, 300)):
+            unit.append(position, fact_id(position), 1, bucket_of(ANN), (position, 0), received_at, b"body")
+        unit.append_change(3, "plan", "d")
+        unit.add_plan(StoredPlan(1, "d", 3, 200, "", "", b"{}", b"{}"))
+        unit.append_change(6, "incident", "IOS-481")
+    known = {instant: store.known_at(instant) for instant in (0, 99, 100, 199, 200, 249, 250, 299, 300, 10**18)}
+    assert known == {0: 0, 99: 0, 100: 2, 199: 2, 200: 3, 249: 3, 250: 4, 299: 4, 300: 6, 10**18: 6}
+
+
+def test_of_an_empty_store_nothing_was_known(store: Store) -> None:
+    assert store.known_at(10**18) == 0
+
+
+def test_a_verdict_changes_and_what_a_link_is_does_not(store: Store) -> None:
+    filled(store)
+    link = LinkRow(1, 3, 50, fact_id(5), 5, "SEPARATED")
+    with store.unit() as unit:
+        unit.add_links([link])
+    with store.unit() as unit:
+        unit.judge([LinkRow(1, 3, 50, fact_id(5), 0, "PARTNERS")])
+    assert store.links(1) == store.links(3) == [link._replace(verdict="PARTNERS")]
+    assert store.verdicts() == {"PARTNERS": 1}
+    with store.unit() as unit:
+        unit.judge([link._replace(verdict="")])
+    assert store.links(3) == [link._replace(verdict="")]
+    assert store.verdicts() == {}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
 import pytest
 from segue.domain.identifier import Identifier
-from segue_hub.storage.ports import Checkpoint, Key, StoreBroken, StoredPlan, StoreFull, bucket_of
-from segue_hub.storage.sqlite import SqliteStore, StoreInUse
+from segue_hub.storage.ports import Checkpoint, IdTaken, Key, Leaf, StoreBroken, StoredPlan, StoreFull, bucket_of
+from segue_hub.storage.sqlite import SqliteStore, StoreInUse, places
 from segue_hub.storage.sqlite.schema import migrate, migrations
 
 from tests.conformance.test_storage import ANN, COOKIE, add, everything, fact_id, filled, know
@@ -41,6 +43,8 @@ def test_reopening_keeps_everything(tmp_path: Path) -> None:
         unit.checkpoint(1, Checkpoint(6, "plan", b"data"))
         unit.add_plan(StoredPlan(1, "d", 3, 0, "ann", "", b"{}", b"{}"))
         unit.add_key(Key("chat", b"hash", 7), 2)
+        unit.append_change(7, "incident", "IOS-481")
+        unit.add_workspace_fact(7, fact_id(7), b"told")
     before, incarnation = everything(store), store.incarnation
     store.close()
     again = SqliteStore(path)
@@ -98,17 +102,60 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
     path = tmp_path / "segue.db"
     store = SqliteStore(path)
     filled(store)
-    store._writer.execute("DROP INDEX facts_by_leaf")  # an index that lost a row is what check has to see
-    store._writer.execute("CREATE INDEX facts_by_leaf ON facts (bucket, leaf, occurred_at, seq) WHERE position < 5")
+    store._writer.execute("DROP INDEX identifiers_by_customer")  # an index that lost a row is what check has to see
+    store._writer.execute("CREATE INDEX identifiers_by_customer ON identifiers (customer) WHERE number < 2")
     store._writer.execute("PRAGMA writable_schema = 1")
     store._writer.execute(
-        "UPDATE sqlite_schema SET sql = 'CREATE INDEX facts_by_leaf ON facts (bucket, leaf, occurred_at, seq)'"
-        " WHERE name = 'facts_by_leaf'"
+        "UPDATE sqlite_schema SET sql = 'CREATE INDEX identifiers_by_customer ON identifiers (customer)'"
+        " WHERE name = 'identifiers_by_customer'"
     )
     store.close()
     again = SqliteStore(path)
     assert any("SQLite" in fault for fault in again.check())
     again.close()
+
+
+def test_facts_are_found_by_their_leaf_wherever_their_places_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places move from the small table into the large one, a bucket at a time; a unit that raises moves none."""
+    monkeypatch.setattr(places, "EVERY", 3)
+    names = [Identifier("account", f"A-{number}") for number in range(40)]
+    wanted: dict[int, list[int]] = {number: [] for number in range(40)}
+    store, position, chance = SqliteStore(tmp_path / "segue.db"), 0, random.Random(7)
+    for round_ in range(60):
+        if round_ == 30:
+            store.close()
+            store = SqliteStore(tmp_path / "segue.db")
+        fails, added = round_ % 7 == 6, []
+        with suppress(IdTaken), store.unit() as unit:
+            for _ in range(chance.randrange(1, 12)):
+                position += 1
+                leaf = chance.randrange(40)
+                add(unit, position, leaf, names[leaf])
+                added.append((leaf, position))
+            if fails:
+                unit.append(position + 1, fact_id(1), 1, 0, (0, 0), 0, b"another of this id")
+        if fails:
+            position -= len(added)
+        else:
+            for leaf, at in added:
+                wanted[leaf].append(at)
+        after = chance.randrange(position + 1)
+        for leaf, positions in wanted.items():
+            found = store.facts([Leaf(leaf, bucket_of(names[leaf]))], after)
+            assert sorted(row.position for row in found) == [at for at in positions if at > after]
+            between = store.facts([Leaf(leaf, bucket_of(names[leaf]), after * 10, after * 10 + 300)])
+            assert sorted(row.position for row in between) == [at for at in positions if after <= at < after + 30]
+    (moved,), (fresh,) = (next(store._writer.execute(f"SELECT count(*) FROM {t}")) for t in ("places", "fresh_places"))
+    assert moved > 50
+    assert fresh > 50
+    assert moved + fresh == position
+    assert not any("find" in fault for fault in store.check())
+    store._writer.execute("DELETE FROM places WHERE position = (SELECT min(position) FROM places)")
+    faults = [fault for fault in store.check() if "find" in fault]
+    assert faults == ["1 facts that their leaf does not find, or finds twice"]
+    store.close()
 
 
 def test_a_full_disk_refuses_the_unit_whole_and_takes_the_next_once_there_is_space(tmp_path: Path) -> None:

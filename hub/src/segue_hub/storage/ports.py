@@ -11,9 +11,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from segue.domain.identifier import Identifier
+from segue.domain.instant import NEVER
+
+from .ledger_ports import LedgerReads, LedgerWrites
 
 BUCKETS: Final = 64
 """How many buckets a workspace has; fixed for the life of a store."""
@@ -28,22 +31,63 @@ class StoreFull(Exception):
     """The disk is full: nothing of the unit was written."""
 
 
+class IdTaken(Exception):
+    """A fact of the unit has the id of a stored one, or of another of the unit: nothing of the unit was written."""
+
+
 class StoreBroken(Exception):
     """The store cannot promise anything any more (a failed fsync, a corrupt page): the hub has to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An identifier as the store knows it.
+STATED: Final = 1
+"""Something was said about the identifier's links."""
+CUT: Final = 2
+"""The identifier began anew at least once: it has eras."""
+
+
+class Known(NamedTuple):
+    """An identifier as the store knows it; of one that began anew, one era.
 
     Attributes:
-        number: its own; leaves and customers are named by such numbers.
-        customer: number of the strongest identifier of the customer that it resolves to.
+        number: its own; leaves are named by such numbers.
+        customer: number of the strongest identifier (or era) of the customer that it resolves to.
+        stated: 0, STATED or CUT.
+        moved: position of the change log at which it came to its customer with a past; 0 where it always was there.
+        since, until: the time in which facts that name it as their leaf belong to the customer, half-open.
+        era: the number of the era; that of the identifier for the first.
     """
 
     number: int
     customer: int
     bucket: int
+    stated: int = 0
+    moved: int = 0
+    since: int = 0
+    until: int = NEVER
+    era: int = 0
+
+
+class LinkRow(NamedTuple):
+    """Two identifiers as a fact first named them together, by number. `verdict` is empty where the link holds."""
+
+    strong: int
+    weak: int
+    at: int
+    id: bytes
+    position: int
+    verdict: str = ""
+
+
+class StatementRow(NamedTuple):
+    """What a fact says about the links of two identifiers, by number."""
+
+    kind: str
+    strong: int
+    weak: int
+    at: int
+    id: bytes
+    target: bytes
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +130,40 @@ class Key:
     created_at: int
 
 
-class Unit(Protocol):
+@dataclass(frozen=True, slots=True)
+class StoredBook:
+    """A book of a producer's ordinals. `data` is JSON bytes."""
+
+    touchpoint: str
+    producer: str
+    data: bytes
+
+
+class Links(Protocol):
+    """Reads who is linked with whom; of a store, and of what a unit finds in it."""
+
+    def names(self, numbers: Iterable[int]) -> dict[int, Identifier]:
+        """Identifiers by number; an era's number is none."""
+
+    def links(self, number: int, limit: int = 0) -> list[LinkRow]:
+        """The links of an identifier, at most `limit` of them unless that is 0."""
+
+    def statements(self, number: int) -> list[StatementRow]:
+        """What was said about the links of an identifier."""
+
+    def eras(self, number: int) -> list[Known]:
+        """The eras of an identifier that began anew, in time; empty for others."""
+
+    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[Row]:
+        """The facts of leaves after a position, in no particular order."""
+
+
+class Unit(Links, Protocol):
     """One atomic, durable piece of writing. Used by the writer thread only."""
+
+    @property
+    def ledger(self) -> LedgerWrites:
+        """Writes who is told what of an audience."""
 
     def find(self, ids: Sequence[bytes]) -> dict[bytes, Row]:
         """The stored facts among these ids."""
@@ -101,8 +177,29 @@ class Unit(Protocol):
     def add_identifier(self, identifier: Identifier, number: int, customer: int, bucket: int) -> None:
         """A new identifier."""
 
-    def assign(self, numbers: Sequence[int], customer: int) -> None:
-        """These identifiers resolve to this customer from now on; their checkpoints are void."""
+    def assign(self, numbers: Sequence[int], customer: int, moved: int) -> None:
+        """These identifiers resolve to this customer from now on, as of a position of the change log."""
+
+    def set_eras(self, number: int, eras: Sequence[Known]) -> None:
+        """The eras of an identifier, in place of those it had; it resolves to the customer of the last."""
+
+    def state(self, numbers: Sequence[int]) -> None:
+        """Something was said about these identifiers' links."""
+
+    def void(self, customers: Iterable[int]) -> None:
+        """The checkpoints of these customers are worth nothing any more."""
+
+    def add_links(self, rows: Sequence[LinkRow]) -> None:
+        """New links."""
+
+    def judge(self, rows: Sequence[LinkRow]) -> None:
+        """Stored links with other verdicts."""
+
+    def add_statement(self, row: StatementRow) -> None:
+        """A new statement."""
+
+    def note(self, name: str, value: str) -> None:
+        """A short text that the hub wants to find again after a restart."""
 
     def append(
         self, position: int, id_: bytes, leaf: int, bucket: int, order: tuple[int, int], received_at: int, body: bytes
@@ -111,6 +208,15 @@ class Unit(Protocol):
 
     def append_change(self, position: int, kind: str, detail: str) -> None:
         """A change that is no fact, at the next position of the change log."""
+
+    def add_workspace_fact(self, position: int, id_: bytes, body: bytes) -> None:
+        """A fact that belongs to no customer, beside its change at that position."""
+
+    def keep_book(self, book: StoredBook) -> None:
+        """A book of a producer's ordinals, in place of the one before."""
+
+    def drop_book(self, touchpoint: str, producer: str) -> None:
+        """Forgets a book."""
 
     def checkpoint(self, customer: int, checkpoint: Checkpoint) -> None:
         """Keeps a folded context."""
@@ -125,15 +231,29 @@ class Unit(Protocol):
         """Removes all keys of a touchpoint; returns how many."""
 
 
-class Store(Protocol):
+class Leaf(NamedTuple):
+    """A leaf, and the time of whose facts is asked: half-open."""
+
+    number: int
+    bucket: int
+    since: int = 0
+    until: int = NEVER
+
+
+class Store(Links, Protocol):
     """A backend. Reads may come from the event loop while the writer thread is in a unit."""
 
     incarnation: str
+
+    @property
+    def ledger(self) -> LedgerReads:
+        """Reads who is told what of an audience."""
 
     def unit(self) -> AbstractContextManager[Unit]:
         """A unit that is committed durably when its block ends, and leaves nothing where it raises.
 
         Raises:
+            IdTaken: a fact has the id of another; nothing was written.
             StoreFull: there is no space; nothing was written.
             StoreBroken: durability cannot be promised any more.
         """
@@ -144,6 +264,9 @@ class Store(Protocol):
     def head(self) -> tuple[int, int]:
         """The last position of the change log and the last identifier number."""
 
+    def known_at(self, instant: int) -> int:
+        """The last position that was there at an instant (microseconds) of the hub's clock, which went forward."""
+
     def find(self, ids: Sequence[bytes]) -> dict[bytes, int]:
         """The positions of the stored facts among these ids."""
 
@@ -151,10 +274,22 @@ class Store(Protocol):
         """An identifier, or None where nobody is known by it."""
 
     def members(self, customer: int) -> list[tuple[Identifier, Known]]:
-        """All identifiers of a customer, as (identifier, known)."""
+        """All identifiers of a customer, as (identifier, known); of one that began anew, the customer's eras."""
 
-    def facts(self, leaves: Sequence[tuple[int, int]], after: int = 0) -> list[Row]:
-        """The facts of leaves, given as (number, bucket), after a position, in no particular order."""
+    def verdicts(self) -> dict[str, int]:
+        """How many links are refused, by verdict."""
+
+    def linked(self, after: int, limit: int) -> list[int]:
+        """Numbers of identifiers that have links as the stronger end, above `after`, rising."""
+
+    def outdated(self, plan: str) -> int:
+        """How many checkpoints were made by another plan than the one with this digest."""
+
+    def outdated_customers(self, plan: str, after: int, limit: int) -> list[int]:
+        """The customers above `after` of such checkpoints, rising."""
+
+    def noted(self, name: str) -> str:
+        """What a unit noted under a name; empty where nothing was."""
 
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """The folded context of a customer, if one is kept."""
@@ -163,7 +298,19 @@ class Store(Protocol):
         """Customer numbers above `after`, rising."""
 
     def log(self, after: int, limit: int) -> list[tuple[int, bytes | None]]:
-        """The change log after a position: (position, fact bytes or None), rising."""
+        """The change log after a position: (position, fact bytes or None), rising; workspace facts among them."""
+
+    def holding(self, after: int, upto: int, since: int, until: int, text: bytes) -> list[int]:
+        """The leaves, each once, of customers' facts whose bytes hold a text.
+
+        Args:
+            after, upto: positions of the change log, the first not included.
+            since, until: of when they occurred, half-open.
+            text: not empty.
+        """
+
+    def workspace_facts(self) -> list[Row]:
+        """All facts that belong to no customer, oldest first."""
 
     def plans(self) -> list[StoredPlan]:
         """The plan history, oldest first."""
@@ -171,8 +318,11 @@ class Store(Protocol):
     def keys(self) -> list[Key]:
         """All live keys."""
 
+    def books(self) -> list[StoredBook]:
+        """All books of ordinals, by touchpoint and producer."""
+
     def counts(self) -> dict[str, int]:
-        """Facts, identifiers, customers, checkpoints, bytes on disk."""
+        """Facts, identifiers, customers, checkpoints, linked (identifiers), bytes on disk."""
 
     def check(self) -> Iterator[str]:
         """Every fault found in the store's own books, in words; nothing where it is sound."""

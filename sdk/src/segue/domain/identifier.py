@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..errors import FactError
+from .phone import e164
 
 MAX_LENGTH: Final = 512
 """Characters of a kind or value; longer ones are refused."""
@@ -56,11 +57,18 @@ class IdentifierKind:
 
     Attributes:
         priority: 1 is the strongest.
-        normalise: `""`, `email`, `lower` or `digits`.
+        normalise: `""`, `email`, `lower`, `digits` or `e164` (a phone number as E.164).
+        region: of phone numbers without a country code, e.g. `DE` (ISO 3166).
+        per_customer: how many one customer may have; 0 for no limit.
+        partners: how many of its own strength or stronger one may be linked with; one with more links nobody. 0 for the
+            default.
     """
 
     priority: int
     normalise: str = ""
+    region: str = ""
+    per_customer: int = 0
+    partners: int = 0
 
 
 DEFAULT_KINDS: Final[Mapping[str, IdentifierKind]] = {
@@ -72,6 +80,10 @@ DEFAULT_KINDS: Final[Mapping[str, IdentifierKind]] = {
     "cookie": IdentifierKind(priority=9),
 }
 """Kinds where no plan names any."""
+PARTNERS: Final = 20
+"""Partners of an identifier, unless its kind says otherwise: a household's phone has fewer, a kiosk's cookie more."""
+MOST_IDENTIFIERS: Final = 256
+"""Identifiers of one customer, unless the plan says otherwise."""
 DEFAULT_BLOCKED: Final = ("", "null", "none", "anonymous", "0", "-1", "unknown")
 _WEAKEST: Final = 1_000
 
@@ -79,11 +91,13 @@ _WEAKEST: Final = 1_000
 class IdentifierKinds:
     """The kinds and blocked values of a plan."""
 
-    __slots__ = ("_blocked", "_kinds", "_rank")
+    __slots__ = ("_blocked", "_kinds", "_rank", "most")
 
     def __init__(
-        self, kinds: Mapping[str, IdentifierKind] = DEFAULT_KINDS, blocked: Iterable[str] = DEFAULT_BLOCKED
-    ) -> None:
+        self, kinds: Mapping[str, IdentifierKind] = DEFAULT_KINDS, blocked: Iterable[str] = DEFAULT_BLOCKED,
+        most: int = MOST_IDENTIFIERS,
+    ) -> None:  # fmt: skip
+        self.most = most
         self._kinds = dict(kinds)
         self._blocked = frozenset(value.lower() for value in blocked)
         self._rank = {name: kind.priority for name, kind in kinds.items()}
@@ -112,6 +126,8 @@ class IdentifierKinds:
         rule = self._kinds.get(kind)
         if rule is None or not rule.normalise:
             return identifier
+        if rule.normalise == "e164":
+            return Identifier(kind, e164(value, rule.region))
         if rule.normalise == "digits":
             return Identifier(kind, "".join(c for c in value if c.isdigit() or c == "+"))
         return Identifier(kind, value.strip().lower())
@@ -119,6 +135,27 @@ class IdentifierKinds:
     def is_blocked(self, identifier: Identifier) -> bool:
         """Whether the value stands for nobody (`null`, `0`, ...): it never links and never owns."""
         return identifier.value.strip().lower() in self._blocked
+
+    def priority(self, kind: str) -> int:
+        """How strong a kind is: 1 is the strongest; a kind that the plan does not name is the weakest."""
+        return self._rank.get(kind, _WEAKEST)
+
+    def per_customer(self, kind: str) -> int:
+        """How many identifiers of a kind one customer may have; 0 for no limit."""
+        rule = self._kinds.get(kind)
+        return rule.per_customer if rule is not None else 0
+
+    def partners(self, kind: str) -> int:
+        """How many of its own strength or stronger one identifier of a kind may be linked with."""
+        rule = self._kinds.get(kind)
+        return (rule.partners if rule is not None else 0) or PARTNERS
+
+    def limits(self) -> tuple[object, ...]:
+        """All that decides which links hold: two plans with the same limits make the same customers."""
+        rules = sorted(
+            (name, kind.priority, kind.per_customer, self.partners(name)) for name, kind in self._kinds.items()
+        )
+        return (self.most, *rules)
 
     def strength(self, identifier: Identifier) -> tuple[int, str, str]:
         """Sort key: the strongest identifier is the smallest."""

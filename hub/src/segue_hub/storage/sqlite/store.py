@@ -11,11 +11,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import apsw
 from segue.domain.identifier import Identifier
 
-from ..ports import Checkpoint, Key, Known, Row, StoreBroken, StoredPlan, StoreFull
+from ..ports import Checkpoint, IdTaken, Key, Known, Row, StoreBroken, StoredBook, StoredPlan, StoreFull
+from .ledger import LedgerReader
+from .link_reader import LinkReader
+from .places import Places
 from .schema import migrate, queries
 from .unit import SqliteUnit
 
@@ -26,7 +30,23 @@ class StoreInUse(Exception):
     """Another process has the store open."""
 
 
-class SqliteStore:
+def lock_store(path: Path) -> IO[str]:
+    """The lock of a store's file; ends when it is closed, or with its process.
+
+    Raises:
+        StoreInUse: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = (path.parent / f"{path.name}.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StoreInUse(f"{path} is in use by another process: stop it first, or ask it") from None
+    return lock
+
+
+class SqliteStore(LinkReader):
     """A store in one file.
 
     Args:
@@ -39,13 +59,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = (path.parent / f"{path.name}.lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise StoreInUse(f"{path} is in use by another process: stop it first, or ask it") from None
+        self._lock = lock_store(path)
         self._sql = queries()
         self._broken: str = ""
         try:
@@ -53,8 +67,11 @@ class SqliteStore:
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             migrate(self._writer)
             self.incarnation = self._first_incarnation()
+            self._places = Places(self._writer.execute, self._sql)
             self._reader = self._connect()
             self._reader.execute("PRAGMA query_only = 1")
+            super().__init__(self._reader.execute, self._sql)
+            self.ledger = LedgerReader(self._reader.execute, self._sql)
         except (apsw.Error, ValueError) as error:
             self._lock.close()
             raise StoreBroken(f"{path} cannot be opened as a store: {error}") from None
@@ -85,7 +102,7 @@ class SqliteStore:
         run = self._writer.execute
         try:
             run("BEGIN IMMEDIATE")
-            unit = SqliteUnit(self._writer, self._sql)
+            unit = SqliteUnit(self._writer, self._sql, self._places)
             try:
                 yield unit
                 unit.flush()
@@ -94,6 +111,10 @@ class SqliteStore:
                 if self._writer.in_transaction:
                     run("ROLLBACK")
                 raise
+        except apsw.ConstraintError as error:
+            if "facts.id" not in str(error):
+                raise
+            raise IdTaken(str(error)) from None
         except apsw.FullError as error:
             raise StoreFull(f"no space left for {self.path}: {error}") from None
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
@@ -117,6 +138,21 @@ class SqliteStore:
         position, number = next(self._reader.execute(self._sql["head"]))
         return position, number
 
+    def known_at(self, instant: int) -> int:
+        """See `ports.Store.known_at`."""
+        with self.snapshot():
+            run, sql, (last, _) = self._reader.execute, self._sql, self.head()
+            before, upto = 0, last
+            while before < upto:
+                middle = (before + upto) // 2
+                # The first fact beyond the middle: if it was there, so were all before it.
+                position, received_at = next(run(sql["next_received"], (middle,)), (last + 1, instant + 1))
+                before, upto = (position, upto) if received_at <= instant else (before, middle)
+            # What is no fact of a customer came with the next one; a plan says itself when it was pushed.
+            first_late = [row[0] for row in run(sql["next_received"], (before,))]
+            first_late += [row[0] for row in run(sql["next_pushed"], (instant,)) if row[0] is not None]
+            return int(min([last + 1, *first_late])) - 1
+
     def find(self, ids: Sequence[bytes]) -> dict[bytes, int]:
         """See `ports.Store.find`."""
         run, sql = self._reader.execute, self._sql["position_of"]
@@ -128,16 +164,6 @@ class SqliteStore:
             return Known(*row)
         return None
 
-    def members(self, customer: int) -> list[tuple[Identifier, Known]]:
-        """See `ports.Store.members`."""
-        rows = self._reader.execute(self._sql["members"], (customer,))
-        return [(Identifier(row[0], row[1]), Known(*row[2:])) for row in rows]
-
-    def facts(self, leaves: Sequence[tuple[int, int]], after: int = 0) -> list[Row]:
-        """See `ports.Store.facts`."""
-        run, sql = self._reader.execute, self._sql["facts"]
-        return [Row(*row) for number, bucket in leaves for row in run(sql, (bucket, number, after))]
-
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """See `ports.Store.read_checkpoint`."""
         for row in self._reader.execute(self._sql["read_checkpoint"], (customer,)):
@@ -146,11 +172,26 @@ class SqliteStore:
 
     def customers(self, after: int, limit: int) -> list[int]:
         """See `ports.Store.customers`."""
-        return [row[0] for row in self._reader.execute(self._sql["customers"], (after, limit))]
+        run, sql = self._reader.execute, self._sql
+        found = {row[0] for name in ("customers", "customers_of_eras") for row in run(sql[name], (after, limit))}
+        return sorted(found)[:limit]
+
+    def verdicts(self) -> dict[str, int]:
+        """See `ports.Store.verdicts`."""
+        return dict(self._reader.execute(self._sql["verdicts"]))
 
     def log(self, after: int, limit: int) -> list[tuple[int, bytes | None]]:
         """See `ports.Store.log`."""
         return [(row[0], row[1]) for row in self._reader.execute(self._sql["log"], (after, after + limit))]
+
+    def holding(self, after: int, upto: int, since: int, until: int, text: bytes) -> list[int]:
+        """See `ports.Store.holding`."""
+        rows = self._reader.execute(self._sql["holding"], (after, upto, since, until, text))
+        return [int(leaf) for (leaf,) in rows]
+
+    def workspace_facts(self) -> list[Row]:
+        """See `ports.Store.workspace_facts`."""
+        return [Row(*row) for row in self._reader.execute(self._sql["workspace_facts"])]
 
     def plans(self) -> list[StoredPlan]:
         """See `ports.Store.plans`."""
@@ -160,14 +201,34 @@ class SqliteStore:
         """See `ports.Store.keys`."""
         return [Key(*row) for row in self._reader.execute(self._sql["keys"])]
 
+    def books(self) -> list[StoredBook]:
+        """See `ports.Store.books`."""
+        return [StoredBook(*row) for row in self._reader.execute(self._sql["books"])]
+
     def counts(self) -> dict[str, int]:
         """See `ports.Store.counts`."""
-        facts, identifiers, customers, checkpoints = next(self._reader.execute(self._sql["counts"]))
+        facts, identifiers, customers, checkpoints, linked = next(self._reader.execute(self._sql["counts"]))
         size = sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
         return {
             "facts": facts, "identifiers": identifiers, "customers": customers, "checkpoints": checkpoints,
-            "bytes": size,
+            "linked": linked, "bytes": size,
         }  # fmt: skip
+
+    def linked(self, after: int, limit: int) -> list[int]:
+        """See `ports.Store.linked`."""
+        return [row[0] for row in self._reader.execute(self._sql["linked"], (after, limit))]
+
+    def outdated(self, plan: str) -> int:
+        """See `ports.Store.outdated`."""
+        return int(next(self._reader.execute(self._sql["outdated"], (plan,)))[0])
+
+    def outdated_customers(self, plan: str, after: int, limit: int) -> list[int]:
+        """See `ports.Store.outdated_customers`."""
+        return [row[0] for row in self._reader.execute(self._sql["outdated_customers"], (plan, after, limit))]
+
+    def noted(self, name: str) -> str:
+        """See `ports.Store.noted`."""
+        return next((str(value) for (value,) in self._reader.execute(self._sql["noted"], (name,))), "")
 
     def check(self) -> Iterator[str]:
         """See `ports.Store.check`."""
@@ -180,7 +241,11 @@ class SqliteStore:
             yield f"{count - distinct} positions of the change log stand twice"
         if count and (lowest != 1 or highest != distinct):
             yield f"the change log has {highest - distinct} holes between 1 and {highest}"
-        for name, text in (("strays", "facts without a leaf"), ("lost_customers", "identifiers without a customer")):
+        for name, text in (
+            ("strays", "facts without a leaf"), ("lost_customers", "identifiers without a customer"),
+            ("lone_workspace_facts", "workspace facts without a change"),
+            ("misplaced", "facts that their leaf does not find, or finds twice"),
+        ):  # fmt: skip
             (found,) = next(run(sql[name]))
             if found:
                 yield f"{found} {text}"

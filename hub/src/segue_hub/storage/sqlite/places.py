@@ -1,0 +1,43 @@
+"""Places: which positions of the change log hold the facts of a leaf.
+
+Owns the index from leaf to facts, and that it is written in two steps. Facts arrive in time, leaves are anywhere: an
+index over all facts would touch a page of its own for every fact, which costs five times as much as the fact itself,
+and more the longer the log is. So new places go into a small table that stays in memory as a whole, and one bucket of
+it at a time is moved into the large one: neighbours, many to a page. Both steps are part of a unit's transaction;
+there is nothing to recover, and reads ask both tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..ports import BUCKETS
+
+EVERY: Final = 1024
+"""Facts after which a bucket is moved. The small table holds half of `BUCKETS` times as many."""
+
+
+class Places:
+    """The index, as the writing connection fills it.
+
+    Args:
+        run: executes on that connection.
+        sql: the statements by name.
+    """
+
+    def __init__(self, run: Callable[..., Any], sql: dict[str, str]) -> None:
+        self._run = run
+        self._sql = sql
+        self._bucket = 0
+        self._waiting = 0
+
+    def add(self, first: int, last: int, count: int) -> None:
+        """Facts were written at positions from `first` through `last`: so many."""
+        self._run(self._sql["place"], (first, last))
+        self._waiting += count
+        while self._waiting >= EVERY:
+            self._waiting -= EVERY
+            self._run(self._sql["move_places"], (self._bucket,))
+            self._run(self._sql["drop_moved_places"], (self._bucket,))
+            self._bucket = (self._bucket + 1) % BUCKETS
