@@ -1,6 +1,6 @@
 """Actions: what a touchpoint wants to do to a customer (semantics AC1).
 
-Owns the action as a decision function returns it. Only actions meet guardrails.
+Owns the action as a decision function returns it, and what its fact says. Only actions meet guardrails.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class Action:
         purpose: `service`, `marketing` ...
         channel: where; the touchpoint's own where empty.
         properties: details for the touchpoint itself.
+        advances: the journey map on whose way it helps the customer, if any.
     """
 
     kind: str
@@ -27,9 +28,24 @@ class Action:
     purpose: str = "service"
     channel: str = ""
     properties: Mapping[str, Any] = field(default_factory=dict)
+    advances: str = ""
 
     def asked(self, channel: str) -> dict[str, Any]:
         """What guardrails read of it."""
         return {
-            "kind": self.kind, "topic": self.topic, "purpose": self.purpose, "channel": self.channel or channel
+            "kind": self.kind, "topic": self.topic, "purpose": self.purpose, "channel": self.channel or channel,
+            "advances": self.advances,
         }  # fmt: skip
+
+
+def action_properties(
+    kind: str, asked: dict[str, Any], status: str, decision_id: bytes, reservation: bytes = b""
+) -> dict[str, Any]:
+    """The properties of an action fact, as they come back from the wire."""
+    more = {"reservation": reservation.hex()} if reservation else {}
+    if asked.get("advances"):
+        more["advances"] = asked["advances"]
+    return more | {
+        "kind": kind, "topic": asked["topic"], "purpose": asked["purpose"], "channel": asked["channel"],
+        "status": status, "decision_id": decision_id.hex(), "details": asked.get("details", {}),
+    }  # fmt: skip

@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from ..errors import NameUnknown, NotCovered, NotGranted
+from . import choice
 from .action import Action
 from .context import FRESH, MISSING, PERSISTED, STALE, Asked, Context, Freshness, in_words
-from .derivation import shipped_verdict
-from .expression import NEVER
-from .guardrail import ALLOW, Verdict
-from .instant import instant_text
+from .derivation import outcome_at, shipped_verdict
+from .explanation import Proposal, Told, held, safely, shown
+from .explanation import why_not as why_not_line
+from .guardrail import Guardrail
+from .holdout import HELD_OUT, TREATED
+from .ranking import Candidate, Scorer, ranked
 from .scope import Scope
+from .verdict import ALLOW, ENFORCE, Verdict
 
 RULE: Final = "RULE"
 DEFAULT: Final = "DEFAULT"
@@ -35,12 +39,14 @@ class Question:
     Attributes:
         name: for example `chat.route`.
         record: when the answer becomes a fact: `changed`, `always` or `never`.
+        scorer: gives candidate actions their scores; the function's own order where there is none.
     """
 
     name: str
     function: Function
     default: Any = None
     record: str = "changed"
+    scorer: Scorer | None = None
 
     def __call__(self, context: Context) -> Any:
         return self.function(context)
@@ -49,7 +55,7 @@ class Question:
 class Actor(Protocol):
     """Who carries actions out and records them: a session of the SDK."""
 
-    def act(self, decision: Decision) -> AbstractContextManager[None]:
+    def act(self, decision: Decision) -> AbstractContextManager[Any]:
         """Records what became of the action: completed, failed or skipped."""
 
 
@@ -58,6 +64,7 @@ class Decision:
 
     Attributes:
         name: of the question.
+        function: that was asked.
         value: the answer; an `Action` where one was proposed and is allowed.
         reason: `RULE`, `DEFAULT` (the function had no answer), `HELD_BACK` (guardrails), `FUNCTION_FAILED`,
             `NAME_UNKNOWN` or `NOT_GRANTED`.
@@ -68,17 +75,19 @@ class Decision:
         plan: digest of the plan.
         action: the action proposed, allowed or not.
         verdicts: of every guardrail that spoke, also of those that only observe.
+        candidates: where the function gave several actions, all of them, best first, with scores and verdicts.
         asked: what the function asked and was answered, in that order; `reads` has it in words.
         pending: why the customer may yet turn out to be more than is seen: `IDENTITY_PENDING`, or empty.
     """
 
     __slots__ = (
-        "action", "actor", "asked", "at", "default", "error", "freshness", "id", "name", "partial", "pending", "plan",
-        "reason", "value", "verdicts", "version",
+        "action", "actor", "asked", "at", "candidates", "default", "error", "freshness", "function", "id", "name",
+        "partial", "pending", "plan", "reason", "value", "verdicts", "version",
     )  # fmt: skip
 
     def __init__(self, question: Question, context: Context) -> None:
         self.name = question.name
+        self.function = question.function
         self.default = question.default
         self.value: Any = question.default
         self.reason: str = DEFAULT
@@ -89,6 +98,7 @@ class Decision:
         self.plan: str = context.plan.digest
         self.action: Action | None = None
         self.verdicts: Sequence[Verdict] = ()
+        self.candidates: Sequence[Candidate] = ()
         self.asked: Sequence[Asked] = context.asked
         self.partial: bool = False
         self.pending: str = ""
@@ -111,11 +121,19 @@ class Decision:
         binding = [verdict for verdict in self.verdicts if verdict.binds]
         return max(binding, key=lambda v: v.severity, default=Verdict(kind=ALLOW, guardrail=""))
 
-    def act(self) -> AbstractContextManager[None]:
+    def refused(self, verdicts: Sequence[Verdict]) -> None:
+        """The hub knew better when a place was to be reserved: from here on the action is held back."""
+        self.verdicts = [*(v for v in self.verdicts if v.kind == ALLOW), *(v for v in verdicts if v.kind != ALLOW)]
+        self.value, self.reason = self.default, HELD_BACK
+
+    def act(self) -> AbstractContextManager[Any]:
         """`with d.act(): send()`: records the action as completed, or as failed where the block raises.
+
+        Where a strict cap speaks about the action, a place is reserved at the hub first, within 150 ms.
 
         Raises:
             RuntimeError: the decision allows no action.
+            HeldBack: there is no place, or the hub cannot be asked; says who holds it, and until when.
         """
         if not self.allowed or self.actor is None:
             raise RuntimeError(f"{self.name} allows no action now: check d.allowed first")
@@ -124,14 +142,14 @@ class Decision:
     def explain(self, why_not: Any = None) -> str:
         """Why this answer; with `why_not`, why not another one, in one line."""
         if why_not is not None:
-            return self._why_not(why_not)
+            return why_not_line(self._told(), why_not)
         parts = [f"{self.name} = {shown(self.value)} ({self.reason})"]
         if self.error:
             parts.append(self.error)
         reads = self.reads
         if reads:
             parts.append("because " + ", ".join(f"{question} is {shown(answer)}" for question, answer in reads))
-        parts += [_held(verdict) for verdict in self.verdicts if verdict.kind != ALLOW]
+        parts += [held(verdict) for verdict in self.verdicts if verdict.kind != ALLOW]
         if self.partial:
             parts.append("PARTIAL: a question reached further back than is kept")
         if self.pending:
@@ -139,60 +157,32 @@ class Decision:
         parts.append(f"context {self.freshness}")
         return "; ".join(parts)
 
-    def _why_not(self, value: Any) -> str:
-        if self.value == value:
-            return f"{self.name} is {shown(value)}."
-        binding = [verdict for verdict in self.verdicts if verdict.binds]
-        if binding and (self.action == value or (self.action is not None and self.action.kind == value)):
-            return f"Not {shown(value)}: {_held(max(binding, key=lambda v: v.severity))}."
-        if self.error:
-            return f"Not {shown(value)}: {self.error}."
-        if self.freshness.state == MISSING:
-            return f"Not {shown(value)}: nothing was known of the customer (context MISSING)."
-        reads = self.reads
-        failed = next((read for read in reads if not read[1]), reads[-1] if reads else None)
-        if failed is None:
-            return f"Not {shown(value)}: {self.name} asked nothing and answered {shown(self.value)}."
-        return f"Not {shown(value)}: {failed[0]} is {shown(failed[1])}."
+    def _told(self) -> Told:
+        candidates = self.candidates or ([Candidate(self.action)] if self.action is not None else ())
+        proposals = [
+            Proposal(c.action, c.verdicts or (self.verdicts if c.action is self.action else ()), c.score, c.outranks,
+                     c.priority)
+            for c in candidates
+        ]  # fmt: skip
+        return Told(self.name, self.value, proposals, self.reads, self.error, self.freshness.state == MISSING)
 
     def __repr__(self) -> str:
         return f"Decision({self.explain()})"
 
 
-def shown(value: Any) -> str:
-    """A value in words, whatever it is."""
-    if isinstance(value, Action):
-        return f"{value.kind}{f' about {value.topic}' if value.topic else ''}"
-    return _safely(repr, value)
-
-
-def _safely(say: Callable[[Any], str], value: Any) -> str:
-    """A value in words; its type where it cannot say them."""
-    try:
-        return say(value)
-    except Exception:  # noqa: BLE001  # the host's own code, as in `decide`
-        return f"<{type(value).__name__}>"
-
-
-def _held(verdict: Verdict) -> str:
-    owner = f" by {verdict.owner}" if verdict.owner else ""
-    until = f" until {instant_text(verdict.until)}" if verdict.until < NEVER else ""
-    watching = "" if verdict.mode == "enforce" else "would be (only observing) "
-    return f"{watching}held{owner}{until} by guardrail {verdict.guardrail}: {verdict.reason.rstrip('.')}"
-
-
-def decide(question: Question, context: Context, channel: str = "") -> Decision:
+def decide(question: Question, context: Context, channel: str = "", touchpoint: str = "") -> Decision:
     """Asks a question of a context.
 
     Args:
         question: the function, its name and default.
         context: what it may read, at the moment asked about.
         channel: of actions that name none.
+        touchpoint: who asks; a claim of its own does not hold it back.
 
     Raises:
         NameUnknown, NotCovered: only where the context is strict (in tests).
     """
-    decision = Decision(question, context)
+    decision, who = Decision(question, context), (channel, touchpoint)
     try:
         proposed = question.function(context)
     except NameUnknown as error:
@@ -205,33 +195,33 @@ def decide(question: Question, context: Context, channel: str = "") -> Decision:
         raise
     except Exception as error:  # noqa: BLE001  # the host's own code: whatever it raises, the answer is the default (promise 7)
         decision.reason = FUNCTION_FAILED
-        decision.error = f"{type(error).__name__}: {_safely(str, error)}"
+        decision.error = f"{type(error).__name__}: {safely(str, error)}"
         return decision
     decision.partial = context.partial
     if proposed is None:
         return decision
     decision.reason = RULE
     if type(proposed) is Action:
-        _dispose(decision, [proposed], context, channel)
+        _dispose(decision, [Candidate(proposed)], context, who)
     elif type(proposed) is list and proposed and all(type(item) is Action for item in proposed):
-        _dispose(decision, proposed, context, channel)
+        decision.candidates = ranked(proposed, context, question.scorer)
+        _dispose(decision, decision.candidates, context, who)
     else:
         decision.value = proposed
     return decision
 
 
-def _dispose(decision: Decision, candidates: Sequence[Action], context: Context, channel: str) -> None:
+def _dispose(decision: Decision, candidates: Sequence[Candidate], context: Context, who: tuple[str, str]) -> None:
     """The first candidate that no guardrail holds back; where none, the first one's verdicts are told."""
-    first: tuple[Action, list[Verdict]] | None = None
-    for action in candidates:
-        verdicts = judge(action.asked(channel), context)
+    channel, touchpoint = who
+    for candidate in candidates:
+        action = candidate.action
+        verdicts = candidate.verdicts = judge(action.asked(channel) | {"touchpoint": touchpoint}, context)
         if not any(verdict.binds for verdict in verdicts):
             decision.value = decision.action = action
             decision.verdicts = verdicts
             return
-        first = first or (action, verdicts)
-    assert first is not None
-    decision.action, decision.verdicts = first
+    decision.action, decision.verdicts = candidates[0].action, candidates[0].verdicts
     decision.reason = HELD_BACK
 
 
@@ -239,7 +229,8 @@ def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
     """The verdicts of all guardrails that apply to an action."""
     scope = Scope(context.content, context.at, context.plan, action=action)
     projected, state = context.projected, context.freshness.state
-    found = []
+    chosen = choice.verdict(context.content.choices, action, context.plan.unstoppable)
+    found = [] if chosen is None else [chosen]
     for guardrail in context.plan.guardrails.values():
         if not guardrail.applies(scope):
             continue
@@ -257,7 +248,22 @@ def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
     return found
 
 
+def exposed_arm(guardrail: Guardrail, context: Context) -> str:
+    """The arm in which a holdout that spoke puts a customer for the first time; empty where nothing was decided by it:
+    it is not in force or only observes, her arm is told already, or nobody here knows what it is.
+    """
+    holdout = guardrail.holdout
+    if holdout is None or guardrail.mode != ENFORCE or not guardrail.in_force(context.at):
+        return ""
+    if context.freshness.state == MISSING or guardrail.name in context.content.exposures:
+        return ""
+    if context.projected.hidden.isdisjoint(guardrail.inputs):
+        return holdout.arm(context.content.groups, context.plan.kinds)
+    shipped = outcome_at(context.projected.guardrails.get(guardrail.name, []), context.at)
+    return "" if shipped is None else TREATED if shipped.kind == ALLOW else HELD_OUT
+
+
 __all__ = [
     "DEFAULT", "FRESH", "FUNCTION_FAILED", "HELD_BACK", "RULE", "Actor", "Decision", "Function", "Question", "decide",
-    "judge", "shown",
+    "exposed_arm", "judge", "shown",
 ]  # fmt: skip

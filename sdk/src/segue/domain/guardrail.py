@@ -1,78 +1,49 @@
 """Guardrails: shared limits on what touchpoints may do to a customer.
 
-Owns every rule's verdict on an action: suppression, consent and subscription required, optimistic cap, quiet hours.
-This is the room where a guardrail is evaluated; `decision` only gathers the verdicts. A guardrail speaks about
-actions, never about what a decision function may compute.
+Owns every rule's verdict on an action: suppression, consent and subscription required, caps, quiet hours, claims,
+holdouts, effort budgets, yielding to what matters more. This is the room where a guardrail is evaluated; `decision`
+only gathers the verdicts. A guardrail speaks about actions, never about what a decision function may compute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
-from datetime import time as clock_time
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from datetime import tzinfo
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
+from .cap import Cap
 from .consent import in_force
+from .effort import effort
 from .expression import NEVER, Compiled, ExpressionError
-from .expression.calendar import zone
-from .instant import SECOND, from_datetime, to_datetime
+from .holdout import HELD_OUT, Holdout
+from .quiet_hours import quiet_at, zone_or
+from .verdict import ALLOW, BLOCK, DEFER, ENFORCE, OBSERVE, Verdict
 
 if TYPE_CHECKING:
     from .scope import Scope
 
-ALLOW: Final = "ALLOW"
-DEFER: Final = "DEFER"
-BLOCK: Final = "BLOCK"
-ENFORCE: Final = "enforce"
-OBSERVE: Final = "observe"
-_RANK: Final = {ALLOW: 0, DEFER: 1, BLOCK: 2}
-_MINUTE: Final = 60 * SECOND
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What one guardrail says to an action.
-
-    Attributes:
-        kind: `ALLOW`, `DEFER` or `BLOCK`.
-        until: when to ask again, in microseconds; `NEVER` where only a new fact can change it.
-        reason: for people, and public.
-        mode: `enforce`, or `observe` where it only tells.
-        flips_at: when the verdict may change by mere passing of time.
-    """
-
-    kind: str
-    guardrail: str
-    until: int = NEVER
-    reason: str = ""
-    owner: str = ""
-    mode: str = ENFORCE
-    flips_at: int = NEVER
-
-    @property
-    def binds(self) -> bool:
-        """Whether it holds the action back."""
-        return self.kind != ALLOW and self.mode == ENFORCE
-
-    @property
-    def severity(self) -> tuple[int, int]:
-        """The stricter verdict is the larger."""
-        return (_RANK[self.kind], self.until)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """One guardrail of the plan; exactly one of the limits below is set.
+    """One guardrail of the plan; exactly one of the limits below is set. Instants in microseconds.
 
     Attributes:
         applies_to: which actions it speaks about; reads the action only. None: all.
-        suppress_when: holds them back while true.
+        exempt: purposes that it does not speak about, e.g. `service`.
+        valid_from: when it begins to speak.
+        valid_until: when it ends to speak.
+        suppress_when: holds actions back while true.
         requires_consent: a purpose.
         requires_subscription: a topic, or `*` for the action's own.
-        limit, window: a cap on completed actions; window in microseconds.
+        cap: at most so many completed actions.
         quiet: minutes of the day (from, to) and a zone (`customer`: the trait `time_zone`).
+        claim: a scope: while another touchpoint has claimed it, actions wait.
+        holdout: a share of the customers from whom these actions are kept.
+        effort: beyond this score only `deescalating` actions go out; -1 where it has no budget.
+        deescalating: patterns of kinds of actions that help.
+        yields_to: patterns of kinds of actions that matter more; for `yields_for` after one of them, these wait.
         on_stale, on_missing: `enforce` the last known, `block` or `allow`, where the context is old or absent.
         inputs: the sections that it reads, in the words of grants.
     """
@@ -82,12 +53,20 @@ class Guardrail:
     owner: str = ""
     mode: str = ENFORCE
     applies_to: Compiled | None = None
+    exempt: frozenset[str] = frozenset()
+    valid_from: int = 0
+    valid_until: int = NEVER
     suppress_when: Compiled | None = None
     requires_consent: str = ""
     requires_subscription: str = ""
-    limit: int = 0
-    window: int = 0
+    cap: Cap | None = None
     quiet: tuple[int, int, str] | None = None
+    claim: str = ""
+    holdout: Holdout | None = None
+    effort: int = -1
+    deescalating: tuple[str, ...] = ()
+    yields_to: tuple[str, ...] = ()
+    yields_for: int = 0
     default_zone: str = "UTC"
     on_stale: str = "enforce"
     on_missing: str = "default"
@@ -95,6 +74,11 @@ class Guardrail:
 
     def applies(self, scope: Scope) -> bool:
         """Whether it speaks about the scope's action. An expression without an answer applies: it never fails open."""
+        action = scope.action or {}
+        if action.get("purpose") in self.exempt:
+            return False
+        if self.deescalating and _matches(action.get("kind"), self.deescalating):
+            return False
         if self.applies_to is None:
             return True
         try:
@@ -102,8 +86,24 @@ class Guardrail:
         except ExpressionError:
             return True
 
+    def in_force(self, at: int) -> bool:
+        """Whether it speaks at a moment."""
+        return self.valid_from <= at < self.valid_until
+
     def verdict(self, scope: Scope) -> Verdict:
         """The verdict on the scope's action, which it applies to."""
+        at = scope.at
+        if at >= self.valid_until:
+            return self._say(ALLOW)
+        if at < self.valid_from:
+            return self._say(ALLOW, flips_at=self.valid_from)
+        found = self._judged(scope)
+        if self.valid_until < NEVER and (found.kind != ALLOW or found.flips_at > self.valid_until):
+            until = min(found.until, self.valid_until) if found.kind != ALLOW else found.until
+            return self._say(found.kind, until, min(found.flips_at, self.valid_until), found.reason, found.holder)
+        return found
+
+    def _judged(self, scope: Scope) -> Verdict:
         if self.suppress_when is not None:
             return self._suppression(scope, self.suppress_when)
         if self.requires_consent:
@@ -111,14 +111,26 @@ class Guardrail:
             return self._say(ALLOW if state == "granted" else BLOCK)
         if self.requires_subscription:
             return self._subscription(scope)
-        if self.limit:
-            return self._cap(scope)
+        if self.cap is not None:
+            return self._capped(scope, self.cap)
         if self.quiet is not None:
             return self._quiet_hours(scope, self.quiet)
+        if self.claim:
+            return self._claimed(scope)
+        if self.holdout is not None:
+            return self._held_out(scope, self.holdout)
+        if self.effort >= 0:
+            found = effort(scope.content, scope.plan.effort, scope.at)
+            over = found.score > self.effort
+            return self._say(BLOCK if over else ALLOW, found.flips_at if over else NEVER, found.flips_at)
+        if self.yields_to:
+            return self._yielding(scope)
         return self._say(ALLOW)
 
     def outcome_name(self, action: Mapping[str, Any]) -> str:
-        """Where its outcome for an action is found among what was shipped: by channel and topic where those decide."""
+        """Where its outcome for an action is found among what was shipped: by what decides beside the context."""
+        if self.cap is not None and self.cap.per:
+            return self.cap.slot(self.name, action)
         if not self.requires_subscription:
             return self.name
         return f"{self.name}@{action.get('channel') or ''}:{self._topic(action)}"
@@ -141,10 +153,17 @@ class Guardrail:
             return self._say(BLOCK, reason=f"{self.reason} (the context is stale)")
         return self._say(ALLOW) if self.on_stale == "allow" else verdict
 
-    def _say(self, kind: str, until: int = NEVER, flips_at: int = NEVER, reason: str = "") -> Verdict:
+    def zone(self, scope: Scope, name: str = "customer") -> tzinfo:
+        """The zone of a name; of the customer, as far as it is known."""
+        if name == "customer":
+            trait = scope.content.traits.get("time_zone")
+            name = str(trait.value) if trait is not None else self.default_zone
+        return zone_or(name, self.default_zone)
+
+    def _say(self, kind: str, until: int = NEVER, flips_at: int = NEVER, reason: str = "", holder: str = "") -> Verdict:
         return Verdict(
             kind=kind, guardrail=self.name, until=until, reason=reason or self.reason, owner=self.owner,
-            mode=self.mode, flips_at=flips_at,
+            mode=self.mode, flips_at=flips_at, holder=holder,
         )  # fmt: skip
 
     def _suppression(self, scope: Scope, condition: Compiled) -> Verdict:
@@ -157,53 +176,53 @@ class Guardrail:
         state = in_force(scope.content.subscriptions.get(f"{action.get('channel') or ''}:{topic}"))
         return self._say(ALLOW if state == "opted_in" else BLOCK)
 
-    def _cap(self, scope: Scope) -> Verdict:
-        counted = scope.content.caps.get(self.name, ())
-        within = [instant for instant in counted if instant > scope.at - self.window]
-        if len(within) < self.limit:
-            return self._say(ALLOW)
-        until = within[-self.limit] + self.window
-        return self._say(DEFER, until, until)
+    def _capped(self, scope: Scope, cap: Cap) -> Verdict:
+        slot = cap.slot(self.name, scope.action or {})
+        room, until, holder = cap.verdict(scope.content, slot, scope.at, self.zone(scope))
+        return self._say(ALLOW) if room else self._say(DEFER, until, until, holder=holder)
 
     def _quiet_hours(self, scope: Scope, quiet: tuple[int, int, str]) -> Verdict:
         start, end, name = quiet
-        if name == "customer":
-            trait = scope.content.traits.get("time_zone")
-            name = str(trait.value) if trait is not None else self.default_zone
-        try:
-            local_zone = zone(name)
-        except ExpressionError:
-            local_zone = zone(self.default_zone)
-        local = to_datetime(scope.at).astimezone(local_zone)
-        is_quiet = _is_quiet(local, start, end)
-        turn = _turn(local, start, end, is_quiet)
+        is_quiet, turn = quiet_at(scope.at, start, end, self.zone(scope, name))
         return self._say(DEFER, turn, turn) if is_quiet else self._say(ALLOW, flips_at=turn)
 
+    def _claimed(self, scope: Scope) -> Verdict:
+        claim = scope.content.claims.get(self.claim)
+        if claim is None or not claim.stands(scope.at):
+            return self._say(ALLOW)
+        if claim.holder == (scope.action or {}).get("touchpoint"):
+            return self._say(ALLOW, flips_at=claim.until)
+        return self._say(DEFER, claim.until, claim.until, holder=claim.holder)
 
-def _is_quiet(local: datetime, start: int, end: int) -> bool:
-    minute = local.hour * 60 + local.minute
-    return start <= minute < end if start <= end else minute >= start or minute < end
+    def _held_out(self, scope: Scope, holdout: Holdout) -> Verdict:
+        content = scope.content
+        exposure = content.exposures.get(self.name)
+        arm = exposure[0] if exposure is not None else holdout.arm(content.groups, scope.plan.kinds)
+        return self._say(BLOCK if arm == HELD_OUT else ALLOW)
+
+    def _yielding(self, scope: Scope) -> Verdict:
+        at, content = scope.at, scope.content
+        began = at - self.yields_for
+        taken = [
+            (fact.occurred_at, fact.touchpoint)
+            for fact in content.actions
+            if fact.occurred_at > began
+            and fact.properties.get("status") == "completed"
+            and _matches(fact.type, self.yields_to)
+        ]
+        taken += [
+            (held.at, held.touchpoint)
+            for held in content.reservations.values()
+            if held.at > began and held.counts(at) and _matches(held.kind, self.yields_to)
+        ]
+        if not taken:
+            return self._say(ALLOW)
+        last, holder = max(taken)
+        return self._say(DEFER, last + self.yields_for, last + self.yields_for, holder=holder)
 
 
-def _turn(local: datetime, start: int, end: int, is_quiet: bool) -> int:
-    """The next instant, in microseconds, at which quiet hours end or begin."""
-    minute = end if is_quiet else start
-    wanted = datetime.combine(local.date(), clock_time(minute // 60, minute % 60), tzinfo=local.tzinfo)
-    if wanted <= local:
-        wanted = datetime.combine(local.date() + timedelta(days=1), wanted.timetz())
-    at, turn = from_datetime(local), from_datetime(wanted)
-    if at < turn and to_datetime(turn).astimezone(local.tzinfo).utcoffset() == local.utcoffset():
-        return turn
-    return _turn_by_minutes(at - at % _MINUTE, local.tzinfo, start, end, is_quiet)
+def _matches(kind: object, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(str(kind or ""), pattern) for pattern in patterns)
 
 
-@lru_cache(maxsize=1024)
-def _turn_by_minutes(at: int, local_zone: tzinfo | None, start: int, end: int, is_quiet: bool) -> int:
-    """As `_turn`, where the clocks change on the way: a wall time may be skipped or come twice, and the change itself
-    may be the turn. Quiet hours and changes of the clocks begin at whole minutes, so this goes minute by minute.
-    """
-    turn = at
-    for turn in range(at + _MINUTE, at + 2 * 1440 * _MINUTE, _MINUTE):
-        if _is_quiet(to_datetime(turn).astimezone(local_zone), start, end) is not is_quiet:
-            break
-    return turn
+__all__ = ["ALLOW", "BLOCK", "DEFER", "ENFORCE", "OBSERVE", "Guardrail", "Verdict"]
