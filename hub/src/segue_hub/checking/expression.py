@@ -12,13 +12,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 # The checker's library and its messages carry no types.
 from cel.expr import checked_pb2, syntax_pb2
 from cel_expr_python import cel
 from google.protobuf import any_pb2
-from segue.domain.binding import ACTION_FIELDS, EVENT_FIELDS, FUNCTIONS, JOURNEY_FIELDS, ContextBindings
+from segue.domain.binding import ACTION_FIELDS, EFFORT_FIELDS, EVENT_FIELDS, FUNCTIONS, JOURNEY_FIELDS, ContextBindings
 from segue.domain.expression.calendar import CALENDAR, zone
 from segue.domain.expression.compiler import compile_tree
 from segue.domain.expression.conversion import parse_duration, parse_timestamp
@@ -27,9 +28,12 @@ from segue.domain.expression.node import Refused
 from segue.domain.tree_reading import nodes
 from segue.domain.vocabulary import Vocabulary, did_you_mean
 
+from .compound_type import COMPOUND, pool
+
 Tree = list[Any]
 _ERROR = re.compile(r"^(?:[A-Z_]+: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+_FIELD = re.compile(r"undefined field '([^']*)' not found in struct '([^']*)'")
 _OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '([^']*)'")
 _UNSUPPORTED = {"matches": "regular expressions are not supported: use startsWith, endsWith or contains"}
 
@@ -58,6 +62,7 @@ def _type(name: str) -> Any:
         "string": kinds.STRING, "bool": kinds.BOOL, "int": kinds.INT, "double": kinds.DOUBLE,
         "timestamp": kinds.TIMESTAMP, "map": kinds.Map(kinds.STRING, kinds.DYN),
         "journeys": kinds.List(kinds.Map(kinds.STRING, kinds.DYN)),
+        **{name: kinds(message) for name, (message, _) in COMPOUND.items()},
     }  # fmt: skip
     return table[name]
 
@@ -82,14 +87,20 @@ class Checker:
         vocabulary: declared traits, channels and events.
         journey_maps: names of the maps.
         audiences: names of the audiences; only guardrails may ask for them.
+        calendars: names of the calendars.
     """
 
-    def __init__(self, vocabulary: Vocabulary, journey_maps: Iterable[str], audiences: Iterable[str] = ()) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, journey_maps: Iterable[str], audiences: Iterable[str] = (),
+        calendars: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self._vocabulary = vocabulary
         self._maps = tuple(journey_maps)
         self._audiences = tuple(audiences)
+        self._calendars = tuple(calendars)
         shared = {"now": "timestamp"} | {f"trait.{name}": t.type for name, t in vocabulary.traits.items()}
         shared |= {f"journey.{name}.{field}": type_ for name in self._maps for field, type_ in JOURNEY_FIELDS.items()}
+        shared |= {f"effort.{field}": type_ for field, type_ in EFFORT_FIELDS.items()}
         event = {f"event.{field}": type_ for field, type_ in EVENT_FIELDS.items()}
         action = {f"action.{field}": type_ for field, type_ in ACTION_FIELDS.items()}
         words = [name for name in FUNCTIONS if name != "in_audience"]
@@ -101,7 +112,9 @@ class Checker:
         }
         self._environments = {
             place: cel.NewEnv(
-                variables={name: _type(type_) for name, type_ in names.items()}, functions=_functions(functions)
+                descriptor_pool=pool(),
+                variables={name: _type(type_) for name, type_ in names.items()},
+                functions=_functions(functions),
             )
             for place, (names, functions) in self._surroundings.items()
         }
@@ -125,7 +138,7 @@ class Checker:
             raise ExpressionFlawed([Flaw(1, 1, "the expression gives no bool", "Compare it with something")])
         tree = tree_of(checked.expr)
         _check_constants(tree, checked)
-        bindings = ContextBindings(self._vocabulary, self._maps, self._audiences)
+        bindings = ContextBindings(self._vocabulary, self._maps, self._audiences, self._calendars)
         try:
             compile_tree(tree, bindings)
         except Refused as error:
@@ -144,6 +157,10 @@ class Checker:
                 counts = " or ".join(str(count) for count in FUNCTIONS[name][0])
                 return f"{name}(...) takes {counts} texts", ""
             return f"nothing is called {name!r} here", did_you_mean(name, [*names, *functions])
+        field = _FIELD.search(message)
+        if field:
+            word, fields = next((word, parts) for word, (name, parts) in COMPOUND.items() if name == field.group(2))
+            return f"{word}(...) has no {field.group(1)!r}", did_you_mean(field.group(1), fields)
         overload = _OVERLOAD.search(message)
         if overload:
             operator, types = overload.group(1).strip("_").replace("@", ""), overload.group(2)
@@ -276,35 +293,48 @@ def _place_of_refusal(checked: checked_pb2.CheckedExpr, bindings: ContextBinding
     return 1, 1
 
 
-def tree_of(expression: syntax_pb2.Expr) -> Tree:
+def tree_of(expression: syntax_pb2.Expr, renamed: Mapping[str, str] = MappingProxyType({})) -> Tree:
     """Segue's nested lists of a CEL tree.
+
+    Args:
+        expression: as parsed or checked.
+        renamed: variables of loops around it that go by another name, since `.name` within means the outer one.
 
     Raises:
         ExpressionFlawed: it builds a protobuf message, which no context holds.
     """
+
+    def of(part: syntax_pb2.Expr) -> Tree:
+        return tree_of(part, renamed)
+
     kind = expression.WhichOneof("expr_kind")
     if cause := _unsupported(expression):
         raise ExpressionFlawed([Flaw(1, 1, cause)])
     if kind == "const_expr":
         return _constant(expression.const_expr)
     if kind == "ident_expr":
-        return ["ident", expression.ident_expr.name.lstrip(".")]
+        name = expression.ident_expr.name
+        return ["ident", name[1:] if name.startswith(".") else renamed.get(name, name)]
     if kind == "select_expr":
         select = expression.select_expr
-        return ["has" if select.test_only else "select", tree_of(select.operand), select.field]
+        return ["has" if select.test_only else "select", of(select.operand), select.field]
     if kind == "call_expr":
         call = expression.call_expr
         arguments = [*([call.target] if call.HasField("target") else []), *call.args]
-        return ["call", call.function, [tree_of(argument) for argument in arguments]]
+        return ["call", call.function, [of(argument) for argument in arguments]]
     if kind == "list_expr":
-        return ["list", [tree_of(element) for element in expression.list_expr.elements]]
+        return ["list", [of(element) for element in expression.list_expr.elements]]
     if kind == "struct_expr":
-        return ["map", [[tree_of(entry.map_key), tree_of(entry.value)] for entry in expression.struct_expr.entries]]
+        return ["map", [[of(entry.map_key), of(entry.value)] for entry in expression.struct_expr.entries]]
     if kind == "comprehension_expr":
         loop = expression.comprehension_expr
+        body = (loop.loop_condition, loop.loop_step, loop.result)
+        outer = any(part.ident_expr.name == f".{loop.iter_var}" for whole in body for part in _walk(whole))
+        item = f"{loop.iter_var}@" if outer else loop.iter_var
+        within = {**renamed, loop.iter_var: item}
         return [
-            "fold", loop.iter_var, tree_of(loop.iter_range), loop.accu_var, tree_of(loop.accu_init),
-            tree_of(loop.loop_condition), tree_of(loop.loop_step), tree_of(loop.result),
+            "fold", item, of(loop.iter_range), loop.accu_var, of(loop.accu_init),
+            *(tree_of(part, within) for part in body),
         ]  # fmt: skip
     raise ExpressionFlawed([Flaw(1, 1, f"{kind} is not supported")])
 

@@ -23,8 +23,11 @@ from .shape import Expression, Shape
 from .yaml_text import YamlBroken, YamlText, read_yaml
 
 _KINDS: Final = {"vocabulary": "vocabulary", "audiences": "audiences", "guardrails": "guardrails",
-                 "touchpoints": "touchpoints"}  # fmt: skip
-_LIMITS: Final = ("suppress_when", "requires_consent", "requires_subscription", "cap", "quiet_hours")
+                 "touchpoints": "touchpoints", "calendars": "calendars"}  # fmt: skip
+_LIMITS: Final = (
+    "suppress_when", "requires_consent", "requires_subscription", "cap", "quiet_hours", "claim", "holdout",
+    "effort_budget", "yields",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -73,8 +76,9 @@ class _Check:
             return self._checked
         self._references()
         checker = Checker(
-            _vocabulary(self._document), self._document.get("maps", {}), self._document.get("audiences", {})
-        )
+            _vocabulary(self._document), self._document.get("maps", {}), self._document.get("audiences", {}),
+            self._document.get("calendars", {}),
+        )  # fmt: skip
         for path, shape in self._shapes.items():
             for expression in shape.expressions:
                 self._expression(checker, path, expression)
@@ -82,8 +86,9 @@ class _Check:
             try:
                 Plan(self._document)
             except PlanError as error:
-                self._say(error.field, str(error))
-            self._checked.document = self._document
+                self._say(error.field, str(error).removeprefix(f"{error.field}: "))
+            else:
+                self._checked.document = self._document
         self._checked.problems.sort(key=lambda p: (p.severity, p.file, p.line, p.column))
         return self._checked
 
@@ -136,12 +141,12 @@ class _Check:
             self._document |= {key: _filled(value) for key, value in yaml.value.items()}
         else:
             for position, body in enumerate(yaml.value.values()):
-                if kind != "touchpoints":
+                if kind not in ("touchpoints", "calendars"):
                     body["position"] = position
             self._document[kind] = yaml.value
             self._paths[kind] = path
 
-    def _where(self, path: str, *keys: str) -> tuple[int, int]:
+    def _where(self, path: str, *keys: str | int) -> tuple[int, int]:
         place = self._texts[path].places.get(keys) or self._texts[path].keys.get(keys)
         return (place.line, place.column) if place else (1, 1)
 
@@ -174,6 +179,10 @@ class _Check:
                 self._guardrails(path, yaml.value, purposes)
             elif stem == "touchpoints":
                 self._touchpoints(path, yaml.value, channels, purposes)
+            elif stem == "vocabulary":
+                self._traits(path, yaml.value.get("traits", {}))
+            elif stem == "calendars":
+                self._calendars(path, yaml.value)
             elif "map" in yaml.value:
                 self._map(path, yaml.value)
         both = sorted(set(channels) & set(document.get("events", {})))
@@ -183,6 +192,26 @@ class _Check:
         if document.get("maps") and not document.get("touchpoints"):
             self._say("touchpoints", "the plan grants nothing to anybody, so everybody may read and write all",
                       "Name the touchpoints in touchpoints.yaml", severity="warning")  # fmt: skip
+
+    def _traits(self, path: str, traits: Mapping[str, Any]) -> None:
+        for name, body in traits.items():
+            if "one_of" not in body:
+                continue
+            line, column = self._where(path, "traits", name, "one_of")
+            if body["type"] != "string":
+                self._say(f"traits.{name}.one_of", f"lists texts, and the trait is of type {body['type']}",
+                          "Make it a string, or leave one_of out", path=path, line=line, column=column)  # fmt: skip
+            elif not body["one_of"]:
+                self._say(f"traits.{name}.one_of", "is empty: the trait could have no value at all",
+                          "Name what it may be, or leave one_of out", path=path, line=line, column=column)  # fmt: skip
+
+    def _calendars(self, path: str, body: Mapping[str, Any]) -> None:
+        for name, calendar in body.items():
+            for index, day in enumerate(calendar.get("exceptions", ())):
+                if ("from" in day) != ("to" in day):
+                    line, column = self._where(path, name, "exceptions", index)
+                    self._say(f"calendars.{name}.exceptions", f"{day['date']} has only one of from and to",
+                              "Give both, or none where it is closed", path=path, line=line, column=column)  # fmt: skip
 
     def _map(self, path: str, body: Mapping[str, Any]) -> None:
         name = body["map"]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from segue.domain.expression.calendar import zone
 from segue.domain.expression.failure import ExpressionError
-from segue.domain.instant import span
+from segue.domain.instant import parse_instant, span
+from segue.domain.quiet_hours import CALENDAR
 from segue.domain.vocabulary import did_you_mean
 
 from .problem import Problem
@@ -141,13 +143,18 @@ class Shape:
             _, surroundings, *result = note.split(":")
             place = self._text.places[path]
             self.expressions.append(Expression(path, value, place, surroundings, result[0] if result else "bool"))
-        elif note == "duration":
+        elif note == "instant":
+            try:
+                parse_instant(value)
+            except ValueError:
+                self._say(path, f"{value!r} is no instant", "Write a time with its zone, e.g. 2026-12-24T18:00:00Z")
+        elif note == "duration" or (note == "window" and value not in CALENDAR):
             try:
                 if span(value) <= 0:
                     raise ValueError("is empty")
             except ValueError as error:
                 self._say(path, str(error))
-        elif note == "zone" and value != "customer":
+        elif note == "zone" or (note == "zone or customer" and value != "customer"):
             try:
                 zone(value)
             except ExpressionError as error:
@@ -156,6 +163,11 @@ class Shape:
             self._say(path, f"{value!r} is no name", "Lower case letters, digits and _")
         elif "pattern" in rule and not re.search(rule["pattern"], value):
             self._say(path, f"{value!r} is no such text", rule.get("description", ""))
+        elif note == "date":
+            try:
+                date.fromisoformat(value)
+            except ValueError:
+                self._say(path, f"{value!r} is no day of the calendar", rule.get("description", ""))
 
     def _number(self, value: float, rule: dict[str, Any], path: Path) -> None:
         if "minimum" in rule and value < rule["minimum"]:
