@@ -114,6 +114,19 @@ def test_an_import_that_gave_the_hub_up_can_be_run_again(hub: LogHub, file: Path
     assert_complete(hub, file)
 
 
+def test_a_killed_import_begins_anew_on_a_store_that_was_wiped_meanwhile(hub: LogHub, file: Path) -> None:
+    importing = hub.importing(file)
+    eventually(lambda: remembered(hub, file) > 500, 60)
+    importing.kill()
+    importing.communicate()
+    hub.kill()
+    hub.wipe()
+    hub.start()
+    hub.prepare()
+    assert hub.imported(file)["rows"] == CALLS
+    assert_complete(hub, file)
+
+
 def test_another_file_of_the_same_name_and_size_is_not_taken_for_the_interrupted_one(hub: LogHub, file: Path) -> None:
     importing = hub.importing(file)
     eventually(lambda: remembered(hub, file) > 500, 60)

@@ -1,58 +1,44 @@
 """The outbox: facts not yet acknowledged, on disk before anything else happens to them.
 
-Owns durability on the touchpoint's side (semantics FA6): one SQLite file per process, two lanes, limits by rows and
-bytes, a dead table for what the hub will never take, adoption of files that a dead process left behind. Nothing is
-lost silently: kept + delivered + reported lost = offered. Used by one thread, except `offer`.
+Owns durability on the touchpoint's side (semantics FA6): one journal per process with two lanes, each a producer with
+its own ordinals, limits by rows and bytes, memory where the disk cannot be written, adoption of what dead processes
+left. Nothing is lost silently: kept + delivered + reported lost = offered. Used by one thread, except where it says
+any.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import logging
 import os
 import sqlite3
 import threading
-import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
+
+from .adoption import lock_path, orphans, remove
+from .domain.tally import Tally, runs
+from .file_lock import FileLock
+from .journal import Journal, Offered, Row
+from .ordinals import Lost, Ordinals, Reservation, Statement
+
+log = logging.getLogger("segue")
+
+__all__ = ["ANALYTICS", "MUST", "Offered", "Outbox", "Row"]
 
 MUST: Final = 0
 ANALYTICS: Final = 1
-KEPT_AFTER: Final = 24 * 3600.0
-"""Seconds that acknowledged facts are kept, to be offered again to a hub whose history was cut."""
-KEPT_BYTES: Final = 64 * 1024 * 1024
+LANES: Final = ("must", "analytics")
 MEMORY_ROWS: Final = 10_000
 """Rows held in memory while the disk cannot be written."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS facts (
-  number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, lane INTEGER NOT NULL, size INTEGER NOT NULL,
-  at REAL NOT NULL, delivered REAL, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS waiting ON facts (lane, number) WHERE delivered IS NULL;
-CREATE TABLE IF NOT EXISTS dead (id BLOB PRIMARY KEY, code TEXT NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL);
-"""
-
-
-@dataclass(slots=True)
-class Offered:
-    """A fact on its way into the journal."""
-
-    id: bytes
-    body: bytes
-    lane: int
-    journalled: threading.Event | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A journalled fact that waits."""
-
-    number: int
-    id: bytes
-    body: bytes
+FRESH_ROWS: Final = 200_000
+"""Facts that may wait to be journalled, where a disk hangs; what is offered beyond is lost, and counted."""
+LOST_HELD: Final = 1000
+"""Runs of lost ordinals held in memory while the disk cannot be written."""
 
 
 class Outbox:
@@ -62,101 +48,151 @@ class Outbox:
         folder: where its file goes.
         touchpoint: whose facts they are.
         rows, size: limits; beyond, the oldest of the analytics lane go, then of the other, and are counted.
+
+    Attributes:
+        name: of the file, and of the producers; no other process has it, before or after.
+        offered, delivered: facts since the process began, adopted ones included.
+        losses: facts that were lost, by reason.
+        opened: whether that was tried, and what dead processes left was adopted.
+        trouble: why the disk cannot be written, if so.
     """
 
     def __init__(self, folder: Path, touchpoint: str, rows: int, size: int) -> None:
         self._folder = folder
         self._prefix = f"{touchpoint}."
+        self.name = f"{self._prefix}{os.getpid()}.{uuid.uuid4().hex[:16]}"
         self._limit_rows = rows
         self._limit_bytes = size
+        # Reentrant: a host's signal handler may tell a fact while the same thread is telling one.
+        self._gate = threading.RLock()
         self._fresh: deque[Offered] = deque()
+        self._in_hand = 0
         self._memory: deque[Offered] = deque()
-        self._connection: sqlite3.Connection | None = None
-        self._lock: IO[str] | None = None
+        self._ordinals = tuple(Ordinals(f"{self.name}.{lane}") for lane in LANES)
+        self._lost: list[Lost] = []
+        self._journal: Journal | None = None
+        self._lock: FileLock | None = None
         self.path: Path | None = None
+        self.opened = False
         self.offered = 0
         self.delivered = 0
-        self.waiting = 0
-        self.bytes = 0
         self.losses: dict[str, int] = {}
         self.trouble = ""
-        self._closed = False
-        self._taken: set[int] = set()
+        self._closed = self._ended = False
+        self._left = 0
+        self._taken: dict[int, int] = {}
 
-    def offer(self, fact: Offered) -> None:
-        """Takes a fact; from any thread, without I/O. Journalled by the next `journal`."""
-        self._fresh.append(fact)
+    # -- any thread ----------------------------------------------------------------------------------------------------
+
+    def offer(self, fact: Offered) -> bool:
+        """Takes a fact, without I/O, for the next `journal`; returns False where it came too late, or too fast."""
+        with self._gate:
+            if not self._closed and len(self._fresh) < FRESH_ROWS:
+                ordinals = self._ordinals[fact.lane]
+                fact.producer, fact.ordinal = ordinals.producer, ordinals.take()
+                self.offered += 1
+                self._fresh.append(fact)
+                return True
+        self.lost("closed" if self._closed else "overrun")
+        return False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more."""
+        return self._closed
+
+    def shut(self) -> None:
+        """Takes no more: what is offered from here on is lost, and counted. What was offered will be journalled."""
+        with self._gate:
+            self._closed = True
+
+    def lost(self, reason: str) -> None:
+        """A fact was offered and could not even be taken: counted."""
+        with self._gate:
+            self.offered += 1
+            self._lose(reason, 1)
+
+    def _lose(self, reason: str, count: int) -> None:
+        with self._gate:
+            self.losses[reason] = self.losses.get(reason, 0) + count
+
+    @property
+    def unjournalled(self) -> int:
+        """Facts offered that are not on disk yet."""
+        with self._gate:
+            return len(self._fresh) + self._in_hand + len(self._memory)
+
+    @property
+    def waiting(self) -> int:
+        """Facts on disk that the hub has not acknowledged."""
+        journal = self._journal
+        return sum(dict(journal.waiting).values()) if journal is not None else self._left
+
+    @property
+    def untold(self) -> bool:
+        """Whether something is to be told to the hub of ordinals that are lost, or of producers that ended."""
+        journal = self._journal
+        return journal is not None and (bool(self._lost) or journal.untold)
+
+    # -- opening -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Makes the file and adopts orphans. Where the disk cannot be written, facts wait in memory."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            name = f"{self._prefix}{os.getpid()}.{uuid.uuid4().hex[:8]}.outbox"
-            self.path = self._folder / name
-            self._lock = _locked(self._lock_path(self.path))
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_SCHEMA)
-            self._connection = connection
+            self.path = self._folder / f"{self.name}.outbox"
+            if self._lock is None:
+                self._lock = FileLock(lock_path(self.path))
+            self._journal = Journal(self.path)
             self.trouble = ""
-            self._adopt()
+            for path, lock in orphans(self._folder, self._prefix, self.path):
+                self._adopt(path, lock)
         except (OSError, sqlite3.Error) as error:
             self.trouble = f"{type(error).__name__}: {error}"
+        self.opened = True
+
+    def _adopt(self, path: Path, lock: FileLock) -> None:
+        assert self._journal is not None
+        try:
+            adopted = self._journal.adopt(path)
+            with self._gate:
+                self.offered += adopted
+            remove(path, lock)
+        except (OSError, sqlite3.Error) as error:
+            self.trouble = f"{path.name}: {error}"
+        finally:
+            lock.close()
 
     def reopen(self) -> None:
         """Tries again where the disk could not be written at first."""
-        if self._connection is None and not self._closed:
+        if self._journal is None and not self._closed:
             self.open()
 
-    @staticmethod
-    def _lock_path(path: Path) -> Path:
-        return path.with_suffix(".lock")
-
-    def _adopt(self) -> None:
-        """Takes over what dead processes left: copied durably, then their files removed."""
-        assert self._connection is not None
-        for path in sorted(self._folder.glob(f"{self._prefix}*.outbox")):
-            if path == self.path:
-                continue
-            try:
-                lock = _locked(self._lock_path(path))
-            except OSError:
-                continue  # its process lives
-            try:
-                with sqlite3.connect(path) as other:
-                    rows = other.execute("SELECT id, body, lane FROM facts WHERE delivered IS NULL ORDER BY number")
-                    orphans = [Offered(id_, body, lane) for id_, body, lane in rows]
-                other.close()
-                self._insert(orphans)
-                self.offered += len(orphans)
-                for suffix in ("", "-wal", "-shm"):
-                    path.with_name(path.name + suffix).unlink(missing_ok=True)
-                self._lock_path(path).unlink(missing_ok=True)
-            except sqlite3.Error as error:
-                self.trouble = f"{path.name}: {error}"
-            finally:
-                lock.close()
+    # -- journalling ---------------------------------------------------------------------------------------------------
 
     def journal(self) -> int:
         """Writes what was offered to disk, in one commit; returns how many."""
+        with self._gate:
+            fresh = list(self._fresh)
+            self._fresh.clear()
+            self._in_hand = len(fresh)
+            for fact in fresh:
+                fact.ordinal = fact.ordinal or self._ordinals[fact.lane].number()
+            for ordinals in self._ordinals:
+                ordinals.numbered()
+        self._memory.extend(fact for fact in fresh if self._written(fact))
+        self._in_hand = 0
+        if not (self._memory or self._lost):
+            return 0
+        if self._journal is None:
+            self._hold()
+            return 0
         batch = list(self._memory)
-        self._memory.clear()
-        taken = 0
-        while self._fresh:
-            batch.append(self._fresh.popleft())
-            taken += 1
-        if not batch:
-            return 0
-        self.offered += taken
-        if self._connection is None:
-            self._hold(batch)
-            return 0
         try:
             self._insert(batch)
         except sqlite3.Error as error:
             self.trouble = f"{type(error).__name__}: {error}"
-            self._hold(batch)
+            self._hold()
             return 0
         self.trouble = ""
         for fact in batch:
@@ -165,172 +201,178 @@ class Outbox:
         self._bound()
         return len(batch)
 
-    def _hold(self, batch: Iterable[Offered]) -> None:
-        self._memory.extend(batch)
+    def _written(self, fact: Offered) -> bool:
+        """Has a fact write itself down; one that cannot be is lost, and the next one is not kept waiting."""
+        try:
+            if fact.write is not None:
+                fact.id, fact.body = fact.write()
+                fact.write = None
+        except Exception:
+            log.exception("segue: a fact cannot be written down and is lost")
+            self._lose_one(fact, "unwritable")
+            return False
+        return True
+
+    def _hold(self) -> None:
         while len(self._memory) > MEMORY_ROWS:
-            self._memory.popleft()
-            self._lose("disk", 1)
+            self._lose_one(self._memory.popleft(), "disk")
+
+    def _lose_one(self, fact: Offered, reason: str) -> None:
+        self._lose(reason, 1)
+        last = self._lost[-1] if self._lost else Lost("", 0, 0, "")
+        if (last.producer, last.last + 1, last.reason) == (fact.producer, fact.ordinal, reason):
+            self._lost[-1] = Lost(last.producer, last.first, fact.ordinal, reason)
+        elif len(self._lost) < LOST_HELD:
+            self._lost.append(Lost(fact.producer, fact.ordinal, fact.ordinal, reason))
 
     def _insert(self, batch: Sequence[Offered]) -> None:
-        assert self._connection is not None
-        now = time.time()
-        run = self._connection
-        run.execute("BEGIN IMMEDIATE")
-        try:
-            before = run.total_changes
-            run.executemany(
-                "INSERT OR IGNORE INTO facts (id, lane, size, at, body) VALUES (?, ?, ?, ?, ?)",
-                [(fact.id, fact.lane, len(fact.body), now, fact.body) for fact in batch],
-            )
-            run.execute("COMMIT")
-        except sqlite3.Error:
-            if run.in_transaction:
-                run.execute("ROLLBACK")
-            raise
-        self.waiting += run.total_changes - before
-        self.bytes += sum(len(fact.body) for fact in batch)
-
-    def lost(self, reason: str) -> None:
-        """A fact was offered and could not even be written down: counted."""
-        self.offered += 1
-        self._lose(reason, 1)
-
-    def _lose(self, reason: str, count: int) -> None:
-        self.losses[reason] = self.losses.get(reason, 0) + count
+        """Writes a batch, what it needs of ordinals, and what was lost meanwhile."""
+        assert self._journal is not None
+        lost = list(self._lost)
+        counts = [sum(fact.lane == lane for fact in batch) for lane in range(len(LANES))]
+        needed = [
+            Reservation(ordinals.producer, ordinals.handed_out, ordinals.needs(count))
+            for ordinals, count in zip(self._ordinals, counts, strict=True)
+            if count or any(one.producer == ordinals.producer for one in lost)
+        ]
+        known = self._journal.write(batch, needed, lost)
+        self._memory.clear()
+        del self._lost[: len(lost)]
+        with self._gate:
+            self.offered -= known  # the same fact twice is one fact
+            for ordinals in self._ordinals:
+                for reservation in needed:
+                    if reservation.producer == ordinals.producer:
+                        ordinals.grant(reservation.reserved)
 
     def _bound(self) -> None:
-        """Beyond the limits the oldest go: analytics first."""
-        if self.waiting <= self._limit_rows and self.bytes <= self._limit_bytes:
+        """Beyond the limits the oldest go: analytics first. A batch under way is about to leave, and not counted."""
+        journal = self._journal
+        assert journal is not None
+        while True:
+            waiting = self.waiting - len(self._taken)
+            over = max(waiting - self._limit_rows, 0)
+            if journal.bytes - sum(self._taken.values()) > self._limit_bytes:
+                over = max(over, waiting // 10, 1)
+            try:
+                dropped = journal.drop(over, self._taken, "outbox_full") if over else 0
+            except sqlite3.Error as error:
+                self.trouble, dropped = f"{type(error).__name__}: {error}", 0
+            if not dropped:
+                return
+            self._lose("outbox_full", dropped)
+
+    def rest(self) -> None:
+        """Now and then: an idle lane gives back what it reserved, so that a kill leaves no doubt about it."""
+        if self._journal is None:
             return
-        assert self._connection is not None
-        over = max(self.waiting - self._limit_rows, 0)
-        if self.bytes > self._limit_bytes:
-            over = max(over, self.waiting // 10)
-        taken = ",".join(str(number) for number in self._taken)
-        gone = self._connection.execute(
-            "DELETE FROM facts WHERE number IN (SELECT number FROM facts WHERE delivered IS NULL"  # noqa: S608  # numbers
-            f" AND number NOT IN ({taken})"
-            " ORDER BY lane DESC, number LIMIT ?)",
-            (over,),
-        ).rowcount
-        self.waiting -= gone
-        (self.bytes,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM facts").fetchone()
-        self._lose("outbox_full", gone)
+        with self._gate:
+            idle = [ordinals for ordinals in self._ordinals if ordinals.idle()]
+            for ordinals in idle:
+                ordinals.give_back()
+        if idle:
+            with contextlib.suppress(sqlite3.Error):  # then the disk says more than needed, which is as safe
+                self._journal.reserve([Reservation(o.producer, o.handed_out, o.reserved) for o in idle])
+
+    # -- publishing ----------------------------------------------------------------------------------------------------
 
     def take(self, rows: int, size: int) -> list[Row]:
         """The next that wait, at most so many and so large together: the `must` lane first."""
-        if self._connection is None:
+        if self._journal is None:
             # Without a disk nothing waits for it: what is held in memory goes out as it is.
-            return [Row(0, fact.id, fact.body) for fact in list(self._memory)[:rows]]
-        found: list[Row] = []
-        total = 0
-        statement = "SELECT number, id, body FROM facts WHERE delivered IS NULL ORDER BY lane, number LIMIT ?"
-        for number, id_, body in self._connection.execute(statement, (rows,)):
-            total += len(body)
-            if found and total > size:
-                break
-            found.append(Row(number, id_, body))
-        self._taken = {row.number for row in found}
+            held = list(self._memory)[:rows]
+            return [Row(0, fact.id, fact.body, fact.producer, fact.ordinal) for fact in held]
+        found = self._journal.take(rows, size)
+        self._taken = {row.number: len(row.body) for row in found}
         return found
 
-    def settle(self, delivered: Sequence[Row], refused: Sequence[tuple[Row, str, str]]) -> None:
-        """The hub answered: delivered ones are kept a while, refused ones go to the dead table."""
-        self._taken = set()
+    def unanswered(self) -> None:
+        """Nothing is under way any more, and nobody knows what became of it: it all waits on."""
+        self._taken = {}
+
+    def settle(self, delivered: Sequence[Row], refused: Sequence[tuple[Row, str, str]], *, heard: bool = True) -> None:
+        """The hub answered: delivered ones are kept a while, refused ones go to the dead table.
+
+        Args:
+            delivered: are in its log.
+            refused: never will be, each with code and reason.
+            heard: whether the hub itself refused them; else it is told that their ordinals are lost.
+        """
+        self._taken = {}
+        unheard = [] if heard else [Lost(r.producer, r.ordinal, r.ordinal, code.lower()) for r, code, _ in refused]
+        ours: set[bytes] = set()
+        if self._journal is not None:
+            # Where it raises nothing was counted: all of it is offered again, and is a duplicate there.
+            ours = self._journal.settle(delivered, refused, unheard)
+        else:
+            self._lost += unheard[: LOST_HELD - len(self._lost)]
         gone = {row.id for row in delivered} | {row.id for row, _, _ in refused}
-        held = {fact.id for fact in self._memory if fact.id in gone}
-        if held:
-            self._memory = deque(fact for fact in self._memory if fact.id not in gone)
-        if self._connection is None:
-            # What memory had no room for meanwhile was counted as lost already.
-            self.delivered += sum(row.id in held for row in delivered)
-            for row, code, _ in refused:
-                if row.id in held:
-                    self._lose(f"rejected:{code}", 1)
-            return
-        run, now = self._connection, time.time()
-        run.execute("BEGIN IMMEDIATE")
-        settled = 0
-        try:
-            for row in delivered:
-                settled += run.execute(
-                    "UPDATE facts SET delivered = ? WHERE id = ? AND delivered IS NULL", (now, row.id)
-                ).rowcount
-            for row, code, reason in refused:
-                run.execute("INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?)", (row.id, code, reason, row.body))
-                settled += run.execute("DELETE FROM facts WHERE id = ?", (row.id,)).rowcount
-            run.execute("COMMIT")
-        except sqlite3.Error:
-            if run.in_transaction:
-                run.execute("ROLLBACK")
-            raise  # nothing was counted: all of it is offered again, and is a duplicate there
-        for _, code, _ in refused:
-            self._lose(f"rejected:{code}", 1)
-        self.delivered += len(delivered)
-        self.waiting -= settled
+        ours |= {fact.id for fact in self._memory if fact.id in gone}
+        self._memory = deque(fact for fact in self._memory if fact.id not in gone)
+        # What memory had no room for meanwhile was counted as lost already.
+        self.delivered += sum(row.id in ours for row in delivered)
+        for row, code, _ in refused:
+            if row.id in ours:
+                self._lose(f"rejected:{code}", 1)
+
+    def statement(self) -> Statement | None:
+        """What is to be told of ordinals that are lost, and of producers that ended."""
+        return self._journal.statement() if self._journal is not None else None
+
+    def told(self, statement: Statement) -> None:
+        """The hub has a statement."""
+        if self._journal is not None:
+            self._journal.told(statement)
 
     def forget(self) -> None:
         """Lets go of what was acknowledged long ago, or is too much."""
-        if self._connection is None:
-            return
-        run = self._connection
-        run.execute("DELETE FROM facts WHERE delivered < ?", (time.time() - KEPT_AFTER,))
-        (kept,) = run.execute("SELECT coalesce(sum(size), 0) FROM facts WHERE delivered IS NOT NULL").fetchone()
-        if kept > KEPT_BYTES:
-            run.execute(
-                "DELETE FROM facts WHERE number IN (SELECT number FROM facts WHERE delivered IS NOT NULL"
-                " ORDER BY number LIMIT (SELECT count(*) / 2 FROM facts WHERE delivered IS NOT NULL))"
-            )
-        (self.bytes,) = run.execute("SELECT coalesce(sum(size), 0) FROM facts").fetchone()
+        if self._journal is not None:
+            self._journal.forget()
 
     def offer_again(self) -> int:
         """The hub's history was cut: what was acknowledged and is still kept waits again; returns how many."""
-        if self._connection is None:
-            return 0
-        count = self._connection.execute("UPDATE facts SET delivered = NULL WHERE delivered IS NOT NULL").rowcount
-        self.waiting += count
+        count = self._journal.offer_again() if self._journal is not None else 0
         self.delivered -= count
         return count
 
-    def dead(self) -> Iterator[tuple[bytes, str, str]]:
+    def dead(self) -> list[tuple[bytes, str, str]]:
         """What the hub will never take: (id, code, reason)."""
-        if self._connection is not None:
-            yield from self._connection.execute("SELECT id, code, reason FROM dead ORDER BY id")
+        return self._journal.dead() if self._journal is not None else []
 
-    @property
-    def unjournalled(self) -> int:
-        """Facts offered that are not on disk yet."""
-        return len(self._fresh) + len(self._memory)
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Writes what was offered; an outbox with nothing left in it is removed."""
-        self.journal()
-        self._closed = True
-        if self._memory:
-            self._lose("disk", len(self._memory))
-            self._memory.clear()
-        if self._connection is None:
+        """Writes what was offered, once; an outbox with nothing left in it is removed."""
+        if self._ended:
             return
-        empty = self.waiting == 0 and not list(self.dead())
-        self._connection.close()
-        self._connection = None
-        if empty and self.path is not None:
-            for suffix in ("", "-wal", "-shm"):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            self._lock_path(self.path).unlink(missing_ok=True)
-        if self._lock is not None:
+        self._ended = True
+        self.shut()
+        self.journal()
+        while self._memory:
+            self._lose_one(self._memory.popleft(), "disk")
+        self._left = self.waiting
+        journal, self._journal = self._journal, None
+        empty = True
+        if journal is not None:
+            try:
+                used = [ordinals for ordinals in self._ordinals if ordinals.handed_out]
+                # It ends in good order: nothing was handed out beyond what is known.
+                journal.write([], [Reservation(o.producer, o.handed_out, o.handed_out) for o in used], self._lost)
+                empty = journal.empty
+            except sqlite3.Error as error:
+                self.trouble, empty = f"{type(error).__name__}: {error}", False
+            journal.close()
+        if self._lock is not None and self.path is not None:
+            if empty:
+                remove(self.path, self._lock)
             self._lock.close()
 
 
-def _locked(path: Path) -> IO[str]:
-    """An exclusive lock that dies with its process.
-
-    Raises:
-        OSError: another process holds it.
-    """
-    lock = path.open("a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise
-    return lock
+def tallies(rows: Sequence[Row]) -> list[Tally]:
+    """What a batch from the head of the lanes says of its producers' ordinals."""
+    numbered = sorted((row.producer, row.ordinal) for row in rows if row.ordinal)
+    found = []
+    for producer, pairs in groupby(numbered, key=lambda pair: pair[0]):
+        ordinals = [ordinal for _, ordinal in pairs]
+        found.append(Tally(producer, runs(ordinals), ordinals[0] - 1))
+    return found

@@ -1,7 +1,8 @@
 """The publisher: what the outbox holds, to the hub, one batch under way at a time.
 
-Owns batching, backoff, and what becomes of a batch: delivered, refused fact by fact, or not readable at all. Used by
-the worker thread; gRPC's threads only hand results in.
+Owns batching, backoff, and what becomes of a batch: delivered, refused fact by fact, or not readable at all. Each
+batch says which ordinals it carries; what is lost of them, and producers that ended, are told in requests of their own,
+so that bookkeeping never stands in a fact's way. Used by the worker thread; gRPC's threads only hand results in.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .outbox import Outbox, Row
+from .ordinals import Statement
+from .outbox import Outbox, Row, tallies
 from .transport import UNDELIVERABLE, Transport, Verdict
 
 log = logging.getLogger("segue")
@@ -40,7 +42,7 @@ class Publisher:
         self._outbox = outbox
         self._connected = connected
         self._wake = wake
-        self._results: deque[tuple[list[Row], list[Verdict] | None, str, int]] = deque()
+        self._results: deque[tuple[list[Row] | Statement, list[Verdict] | None, str, int]] = deque()
         self._retry_at = 0.0
         self._failures = 0
         self._batch = BATCH_ROWS
@@ -48,20 +50,22 @@ class Publisher:
         self.last_error = ""
 
     def publish(self) -> None:
-        """Sends the next batch, unless one is under way or it is too early."""
+        """Sends the next batch, or what is to be told of ordinals, unless one is under way or it is too early."""
         if self.under_way or time.monotonic() < self._retry_at:
             return
-        rows = self._outbox.take(self._batch, BATCH_BYTES)
-        if not rows:
+        statement = self._outbox.statement() if self._outbox.untold else None
+        rows = self._outbox.take(self._batch, BATCH_BYTES) if statement is None else []
+        if not (rows or statement):
             return
         self.under_way = True
 
         def done(verdicts: list[Verdict] | None, error: str, backoff_ms: int) -> None:
-            self._results.append((rows, verdicts, error, backoff_ms))
+            self._results.append((statement or rows, verdicts, error, backoff_ms))
             self._wake()
 
         try:
-            self._connected().publish([row.body for row in rows], done)
+            told = statement.tallies if statement is not None else tallies(rows)
+            self._connected().publish([row.body for row in rows], told, done)
         except Exception as error:  # noqa: BLE001  # a CA file that is not there yet, a row that cannot be read ...
             done(None, f"{type(error).__name__}: {error}", 0)
 
@@ -69,19 +73,46 @@ class Publisher:
         """Takes the results that came in; returns the ids of facts that the hub will never take."""
         gone: list[bytes] = []
         while self._results:
-            rows, verdicts, error, backoff_ms = self._results.popleft()
+            sent, verdicts, error, backoff_ms = self._results.popleft()
             self.under_way = False
             self.last_error = error
-            if verdicts is None and backoff_ms == UNDELIVERABLE:
-                gone += self._divide(rows, error)
-            elif verdicts is None:
-                self._failures += 1
-                self._retry_at = time.monotonic() + jitter(self._failures)
-            else:
-                self._failures, self._batch = 0, BATCH_ROWS
-                self._retry_at = time.monotonic() + backoff_ms / 1000
-                gone += self._answered(rows, verdicts)
+            try:
+                gone += self._settled(sent, verdicts, error, backoff_ms)
+            except Exception:
+                # It cannot be written down, say on a full disk: as if there was no answer. There it is a duplicate.
+                self._back_off()
+                raise
         return gone
+
+    def _settled(
+        self, sent: list[Row] | Statement, verdicts: list[Verdict] | None, error: str, backoff_ms: int
+    ) -> list[bytes]:
+        unreadable = verdicts is None and backoff_ms == UNDELIVERABLE
+        if verdicts is None and not unreadable:
+            self._back_off()
+            return []
+        if isinstance(sent, Statement):
+            self._told(sent, error, backoff_ms)
+            return []
+        if verdicts is None:
+            return self._divide(sent, error)
+        self._failures, self._batch = 0, BATCH_ROWS
+        self._retry_at = time.monotonic() + backoff_ms / 1000
+        return self._answered(sent, verdicts)
+
+    def _back_off(self) -> None:
+        self._outbox.unanswered()
+        self._failures += 1
+        self._retry_at = time.monotonic() + jitter(self._failures)
+
+    def _told(self, statement: Statement, error: str, backoff_ms: int) -> None:
+        """The hub has a statement, or will never read it: its facts are gone either way, so nobody says it twice."""
+        if error:
+            log.warning("segue: the hub does not take what is said of lost ordinals: %s", error)
+        else:
+            self._failures = 0
+            self._retry_at = time.monotonic() + backoff_ms / 1000
+        self._outbox.told(statement)
 
     def _answered(self, rows: list[Row], verdicts: list[Verdict]) -> list[bytes]:
         answers = list(zip(rows, verdicts, strict=True))
@@ -94,8 +125,9 @@ class Publisher:
     def _divide(self, rows: list[Row], error: str) -> list[bytes]:
         """The hub cannot read a batch at all: half of it is tried, and a lone fact that is the cause is laid aside."""
         self._batch = max(1, len(rows) // 2)
+        self._outbox.unanswered()
         if len(rows) > 1:
             return []
-        self._outbox.settle([], [(rows[0], "UNDELIVERABLE", error)])
+        self._outbox.settle([], [(rows[0], "UNDELIVERABLE", error)], heard=False)
         log.warning("segue: a fact cannot be delivered: %s [id %s]", error, rows[0].id.hex())
         return [rows[0].id]

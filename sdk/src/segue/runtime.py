@@ -7,33 +7,30 @@ their time, or survives a fork.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Final
-
-import grpc
 
 from .clock import FactIds, now
 from .config import Config
-from .domain.decision import shown
 from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.plan import WAITING, Plan
+from .loading import CONNECTION, WIRE, load
 from .outbox import MUST, Offered, Outbox
 from .persistence import Persistence
 from .publisher import Publisher, jitter
 from .replica import Held
-from .sync import Machine, Outgoing, prepare
-from .transport import SyncCall, Transport, describe
+from .sync import GAPPED, Machine, Outgoing, prepare
+from .transport import StreamBroken, SyncCall, Transport
 from .version import VERSION
-from .wire import fact_to_bytes
-from .wire_sync import incoming_from_wire, outgoing_to_wire
 
 log = logging.getLogger("segue")
 
@@ -41,7 +38,8 @@ DEAD_AFTER: Final = 35.0
 """Seconds without a word from the hub after which a stream is given up: three missed bookmarks."""
 STATUS_EVERY: Final = 10.0
 HEALTHY: Final = 30.0
-_PLAIN: Final = frozenset((str, int, bool, float, type(None)))
+LAST_WORK: Final = 5.0
+"""Seconds that closing waits for each of our threads; one whose disk hangs ends when that does."""
 
 
 class Runtime:
@@ -58,19 +56,19 @@ class Runtime:
         self.decisions = 0
         self.last_error = ""
         self.ready = threading.Event()
+        self.loaded = threading.Event()
         self._lock = threading.Lock()
-        self._seq = now()
+        self._seq = count(now() + 1)
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._deferred: deque[Callable[[], tuple[Fact, int, threading.Event | None] | None]] = deque()
-        self._closed = False
-        self._journalling = False
+        self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
         self.publisher = Publisher(self.outbox, self._connected, self._wake.set)
         self._call: SyncCall | None = None
         self._sent = 0
         self._heard = 0.0
         self._needed = threading.Event()
+        self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
         if config.hub:
             self.machine.plan = WAITING
@@ -96,34 +94,29 @@ class Runtime:
         return self.clock() + self.machine.offset
 
     def next_seq(self) -> int:
-        """The next ordinal of this process (FA3)."""
-        self._seq += 1
-        return self._seq
+        """Rises with every fact of this process, and from one process to the next (FA3)."""
+        return next(self._seq)
 
     # -- what hosts call: no I/O ---------------------------------------------------------------------------------------
 
     def offer(self, fact: Fact, lane: int, held: Held | None, journalled: threading.Event | None = None) -> None:
         """Takes a fact: journalled soon, published after, shown at once where the customer is held."""
-        if self._closed:
-            self.outbox.lost("closed")
-            return
-        if held is not None:
+        if held is not None and not self.outbox.closed:
             # Shown before it can be published: a frame that includes it finds it in the overlay, and drops it by id.
             try:
                 with self._lock:
                     self._send(self.machine.own(held, fact))
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
-        self._deferred.append(lambda: (fact, lane, journalled))
-        self._wake.set()
+        if self.outbox.offer(Offered(fact.id, b"", lane, journalled, lambda: _written(fact))):
+            self._wake.set()
+        elif held is not None:
+            self._reject([fact.id])  # lost, and counted: it is shown no more
 
     def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
         """Takes a fact that is made on our own thread, off the host's time."""
-        if self._closed:
-            self.outbox.lost("closed")
-            return
-        self._deferred.append(lambda: (make(), lane, None))
-        self._wake.set()
+        if self.outbox.offer(Offered(b"", b"", lane, None, lambda: _written(make()))):
+            self._wake.set()
 
     def hold(self, identifier: Identifier, purpose: str) -> Held:
         """Begins to hold a customer, or finds what is held."""
@@ -164,10 +157,13 @@ class Runtime:
         while True:
             self._wake.wait(0.25 if self.outbox.waiting or self.outbox.unjournalled else 1.0)
             self._wake.clear()
+            closing = self._closing.is_set()  # asked before the work: all that was offered until then is journalled
             try:
                 self._journal()
                 self._reject(self.publisher.settle())
-                if self.config.hub and (self.outbox.waiting or self.outbox.unjournalled):
+                for session in list(self.claimants):
+                    session.renew(self.clock())
+                if self.config.hub and (self.outbox.waiting or self.outbox.unjournalled or self.outbox.untold):
                     self.publisher.publish()
                 if time.monotonic() >= next_status:
                     next_status = time.monotonic() + STATUS_EVERY
@@ -175,23 +171,15 @@ class Runtime:
             except Exception:  # the host must never notice: count, say so, go on
                 log.exception("segue: the worker failed and goes on")
                 self.last_error = "worker failed, see the log"
-            if self._closing.is_set() and not self._deferred:
-                self._journal()
+            if closing:
+                self.outbox.close()
                 return
 
     def _journal(self) -> None:
-        self._journalling = True
-        while self._deferred:
-            try:
-                made = self._deferred.popleft()()
-                if made is not None:
-                    fact, lane, journalled = made
-                    self.outbox.offer(Offered(fact.id, fact_to_bytes(fact), lane, journalled))
-            except Exception:  # a value that cannot be written down: counted, and the next one is not kept waiting
-                log.exception("segue: a fact cannot be written down and is lost")
-                self.outbox.lost("unwritable")
+        load(WIRE)
+        while self._errands:
+            self._errands.popleft()()
         self.outbox.journal()
-        self._journalling = False
 
     def _reject(self, ids: list[bytes]) -> None:
         if ids:
@@ -201,13 +189,15 @@ class Runtime:
     def _housekeep(self) -> None:
         self.outbox.reopen()
         self.outbox.forget()
+        self.outbox.rest()
         at = self.clock()
         with self._lock:
             for held in list(self.machine.replica.expired(at)):
                 self._send(self.machine.unsubscribe(held))
             status = {
                 "decisions": self.decisions, "offered": self.outbox.offered, "delivered": self.outbox.delivered,
-                "waiting": self.outbox.waiting, "losses": self.outbox.losses,
+                "waiting": self.outbox.waiting, "losses": dict(self.outbox.losses),
+                "outbox": self.outbox.name,
             }  # fmt: skip
             self._send([Outgoing("status", status)])
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
@@ -216,7 +206,15 @@ class Runtime:
             log.info("segue: the hub has been silent for %d s, connecting anew", DEAD_AFTER)
             call.end()
 
+    def transport(self) -> Transport:
+        """The way to the hub, for a host that waits for an answer because it acts."""
+        return self._connected()
+
     def _connected(self) -> Transport:
+        try:
+            load(CONNECTION)
+        finally:
+            self.loaded.set()  # whoever waits for a first answer begins to count now
         with self._lock:
             if self._transport is None:
                 self._transport = Transport(self.config)
@@ -227,6 +225,8 @@ class Runtime:
     def _send(self, messages: list[Outgoing]) -> None:
         """Queues messages on the open stream; called under the lock."""
         if self._call is not None:
+            from .wire_sync import outgoing_to_wire
+
             for message in messages:
                 self._sent += 1
                 self._call.send(outgoing_to_wire(message, self._sent))
@@ -258,17 +258,19 @@ class Runtime:
     def _converse(self) -> bool:
         """Keeps one stream until it ends; returns whether the hub had answered."""
         call = self._connected().open_sync()
+        from .wire_sync import incoming_from_wire
+
         answered = False
         with self._lock:
             self._call, self._sent, self._heard = call, 0, time.monotonic()
             self._send(self.machine.connected())
         try:
+            if self._closing.is_set():
+                return False  # `close` came while this was being opened: it did not see the call
             for response in call:
                 self._heard = time.monotonic()
                 answered = True
                 message = incoming_from_wire(response)
-                if message is None:
-                    continue
                 prepare(message)
                 with self._lock:
                     before = self.machine.plan
@@ -276,7 +278,8 @@ class Runtime:
                     plan, again = self.machine.plan, self.machine.reincarnated
                     self.machine.reincarnated = False
                     told, self.machine.told = self.machine.told, []
-                self.last_error = ""
+                    gapped = self.machine.state == GAPPED
+                self.last_error = self.machine.errors[-1] if gapped else ""
                 for tell in told:
                     self._tell(tell)
                 if plan is not before:
@@ -285,10 +288,10 @@ class Runtime:
                     self.record_reoffer()
                 if message.kind in ("plan", "context", "bookmark", "welcome"):
                     self.ready.set()
-                if message.kind == "goodbye":
+                if message.kind == "goodbye" or gapped:
                     break
-        except grpc.RpcError as error:
-            self.last_error = describe(error)
+        except StreamBroken as error:
+            self.last_error = str(error)
         finally:
             with self._lock:
                 self._call = None
@@ -306,21 +309,21 @@ class Runtime:
     def record_reoffer(self) -> None:
         """The hub's history was cut: the worker offers again what is still kept."""
 
-        def again() -> None:
-            count = self.outbox.offer_again()
-            log.warning("segue: the hub's history was cut, %d kept facts are offered again", count)
+        def errand() -> None:
+            again = self.outbox.offer_again()
+            log.warning("segue: the hub's history was cut, %d kept facts are offered again", again)
 
-        self._deferred.append(again)
+        self._errands.append(errand)
         self._wake.set()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float) -> bool:
-        """Waits until everything offered was acknowledged; returns whether it was."""
+        """Waits until everything offered was acknowledged, and what was lost is told; returns whether it was."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            told = self._deferred or self._journalling or self.outbox.unjournalled
-            if not (told or self.outbox.waiting or self.publisher.under_way):
+            told = self._errands or self.outbox.unjournalled or self.outbox.waiting or not self.outbox.opened
+            if not (told or self.publisher.under_way or (self.config.hub and self.outbox.untold)):
                 return True
             self._wake.set()
             self._closing.wait(0.002)
@@ -330,22 +333,24 @@ class Runtime:
         """Journals what was offered and stops; nothing is drained to the network."""
         if self._closing.is_set():
             return
+        self.outbox.shut()
         self._closing.set()
         self._needed.set()
         self._wake.set()
         with self._lock:
-            call, transport = self._call, self._transport
+            call = self._call
         if call is not None:
             call.end()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(5.0)
-        if transport is not None:
-            transport.close()
-        self._closed = True
-        self._journal()
+                thread.join(LAST_WORK)
+        if self._transport is not None:
+            self._transport.close()
+        if not any(
+            thread.is_alive() for thread in self._threads[:1]
+        ):  # else its disk hangs, and it ends when that does
+            self.outbox.close()
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
-        self.outbox.close()
         self.persistence.close()
 
     def status(self) -> dict[str, Any]:
@@ -361,9 +366,9 @@ class Runtime:
             "plan_refused": dict(zip(("digest", "reason"), machine.refused, strict=True)) if machine.refused[0] else {},
             "held": len(machine.replica),
             "decisions": self.decisions,
-            "offered": self.outbox.offered + len(self._deferred),
+            "offered": self.outbox.offered,
             "delivered": self.outbox.delivered,
-            "waiting": self.outbox.waiting + self.outbox.unjournalled + len(self._deferred),
+            "waiting": self.outbox.waiting + self.outbox.unjournalled,
             "losses": dict(self.outbox.losses),
             "outbox": str(self.outbox.path or ""),
             "trouble": self.outbox.trouble,
@@ -371,12 +376,8 @@ class Runtime:
         }
 
 
-def json_text(value: Any) -> Any:
-    """A value as JSON can carry it; what it cannot is told as text."""
-    if type(value) in _PLAIN:
-        return value
-    try:
-        json.dumps(value)
-    except Exception:  # noqa: BLE001  # the host's own value: whatever it raises, it is told as text
-        return shown(value)
-    return value
+def _written(fact: Fact) -> tuple[bytes, bytes]:
+    """A fact as the outbox keeps it; on our own thread, which has loaded the wire."""
+    from .wire import fact_to_bytes
+
+    return fact.id, fact_to_bytes(fact)

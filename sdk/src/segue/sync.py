@@ -9,27 +9,32 @@ to send. Knows no protobuf: `wire` translates its messages.
     READY         subscribe                 Subscribe                                READY
     READY         Context/unchanged/gone    -                                        READY (held, overlay drops by id)
     READY         Plan                      PlanReport                               READY (plan kept, or refused)
+    READY         Workspace                 -                                        READY (the plan is read with it)
+    any           a hole in `seq`           -                                        GAPPED (nothing is taken in)
     any           disconnected              -                                        DOWN (what is held stays)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from .domain.expression import NEVER
 from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.plan import EMPTY, Plan
-from .domain.projection import Projected, receive
+from .domain.projection import Origin, receive, without_plan
 from .domain.section import Section
+from .domain.workspace import Workspace, workspace_of
 from .errors import PlanError
 from .replica import Held, Replica
 
 DOWN: Final = "DOWN"
 OPEN: Final = "OPEN"
 READY: Final = "READY"
+GAPPED: Final = "GAPPED"
+"""A message never came: the stream has to be given up, and all that is held stated on the next."""
+_NO_WORKSPACE: Final = (ValueError, TypeError, KeyError, AttributeError)
 PENDING_SHOWN: Final = 256
 """Own facts shown over one context at most; older ones wait unseen for the hub."""
 
@@ -44,10 +49,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message received: `welcome`, `plan`, `context`, `bookmark`, `goodbye`, `audience`, `error`."""
+    """A message received: `welcome`, `plan`, `workspace`, `context`, `bookmark`, `goodbye`, `audience`, `error`.
+
+    `seq` counts a stream's messages; None where the message came by no stream. `kind` is empty where it is not known.
+    """
 
     kind: str
     fields: dict[str, Any]
+    seq: int | None = None
 
 
 def prepare(message: Incoming) -> None:
@@ -59,6 +68,11 @@ def prepare(message: Incoming) -> None:
             message.fields["plan"] = Plan(message.fields["document"])
         except (PlanError, ValueError, TypeError, KeyError, AttributeError):
             message.fields["plan"] = None  # the machine finds the same, and reports it
+    elif message.kind == "workspace":
+        try:
+            message.fields["workspace"] = workspace_of(message.fields["document"])
+        except _NO_WORKSPACE:
+            message.fields["workspace"] = None  # as above
 
 
 @dataclass(slots=True)
@@ -108,7 +122,8 @@ class Machine:
         """A stream was opened: says who we are and everything we hold."""
         self.state, self._seq, self.goodbye_ms = OPEN, 0, 0
         hello = {"instance": self.instance, "plan": self.plan.digest if self.plan_known else "",
-                 "incarnation": self.incarnation, "sdk": self.sdk}  # fmt: skip
+                 "incarnation": self.incarnation, "sdk": self.sdk,
+                 "workspace": self.plan.workspace.digest}  # fmt: skip
         subscribes = [self._subscribe(held) for held in self.replica.all()]
         watches = [self._watch(watch) for watch in self._watches.values()]
         return [Outgoing("hello", hello), *subscribes, *watches]
@@ -149,7 +164,14 @@ class Machine:
         return watch, [self._watch(watch)] if self.state != DOWN else []
 
     def received(self, message: Incoming, at: int) -> list[Outgoing]:
-        """Takes a message in; `at` is our own clock in microseconds."""
+        """Takes a message in; `at` is our own clock in microseconds. After a hole the state is GAPPED."""
+        if message.seq is not None:
+            self._seq += 1
+            if self.state != GAPPED and message.seq != self._seq:
+                self.state = GAPPED
+                self._note("SEQUENCE_GAP", f"message {message.seq} came where {self._seq} follows")
+        if self.state == GAPPED or not message.kind:
+            return []
         handler: Callable[[dict[str, Any], int], list[Outgoing]] = getattr(self, f"_on_{message.kind}")
         return handler(message.fields, at)
 
@@ -188,8 +210,16 @@ class Machine:
         except (PlanError, ValueError, TypeError, KeyError, AttributeError) as error:
             self.refused = (digest, str(error))
             return [Outgoing("plan_report", {"plan": digest, "refused": str(error)})]
-        self.plan, self.plan_known, self.refused = plan, True, ("", "")
+        self.plan, self.plan_known, self.refused = plan.on(self.plan.workspace), True, ("", "")
         return [Outgoing("plan_report", {"plan": digest, "refused": ""})]
+
+    def _on_workspace(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        try:
+            workspace: Workspace = fields.get("workspace") or workspace_of(fields["document"])
+        except _NO_WORKSPACE as error:
+            return self._on_error({"code": "WORKSPACE_INVALID", "message": repr(error)}, at)
+        self.plan = self.plan.on(workspace)
+        return []
 
     def _on_context(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         held = self.replica.numbered(fields["subscription"])
@@ -205,19 +235,11 @@ class Machine:
             sections: list[Section] = fields["sections"]
             held.sections, held.plan = sections, fields["plan"]
             received = fields.get("projected") or receive(sections)
-            projected = self._readable(received, fields["plan"])
+            readable = fields["plan"] == self.plan.digest
+            origin = Origin(self.incarnation, fields["version"], fields["plan"], readable)
+            projected = replace(received if readable else without_plan(received), origin=origin)
             held.take(projected, (fields["version"], fields["view"], fields["customer"]), included, self.plan, at)
         return []
-
-    def _readable(self, projected: Projected, plan: str) -> Projected:
-        """A context folded by a plan that we do not run: what the plan decides is missing, never false (VE3)."""
-        if plan == self.plan.digest:
-            return projected
-        content = projected.content
-        content.journeys, content.ended, content.caps, content.next_due = {}, [], {}, NEVER
-        hidden = content.hidden | {"journeys", "audiences", "actions"}
-        content.hidden = hidden
-        return Projected(content, hidden, {}, {}, projected.dropped)
 
     def _on_bookmark(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         self.offset = fields["server_time"] - at
@@ -241,6 +263,9 @@ class Machine:
         return []
 
     def _on_error(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
-        self.errors.append(f"{fields['code']}: {fields['message']}")
-        del self.errors[:-20]
+        self._note(fields["code"], fields["message"])
         return []
+
+    def _note(self, code: str, message: str) -> None:
+        self.errors.append(f"{code}: {message}")
+        del self.errors[:-20]

@@ -1,25 +1,24 @@
 """The transport: one lazily opened channel to the hub, on the synchronous gRPC stack.
 
-Owns channel, credentials and stubs. Knows bytes and messages, not what they mean.
+Owns channel, credentials and stubs, and is alone in knowing gRPC, which is imported when something connects. Knows
+bytes and messages, not what they mean.
 """
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import grpc
+from typing import TYPE_CHECKING, Any, Final
 
 from .config import Config
-from .v1 import (
-    event_service_pb2,
-    event_service_pb2_grpc,
-    fact_pb2,
-    sync_pb2,
-    sync_pb2_grpc,
-)
+from .domain.fact import Fact
+from .domain.identifier import Identifier
+from .domain.tally import Tally
+from .domain.verdict import Verdict as GuardrailVerdict
+
+if TYPE_CHECKING:
+    from .v1 import replay_service_pb2, sync_pb2
 
 _OPTIONS: Final = [
     ("grpc.keepalive_time_ms", 30_000),
@@ -41,10 +40,18 @@ Verdict = tuple[str, str, str]
 """(status, code, reason) of one published fact."""
 
 
+class StreamBroken(Exception):
+    """A stream ended otherwise than by its end; the text says how, with the hub's own words."""
+
+
 class Transport:
     """What crosses the network."""
 
     def __init__(self, config: Config) -> None:
+        import grpc
+
+        from .v1 import event_service_pb2_grpc, reservation_service_pb2_grpc, sync_pb2_grpc
+
         if config.plaintext:
             self._channel = grpc.insecure_channel(config.hub, options=_OPTIONS)
         else:
@@ -53,10 +60,33 @@ class Transport:
         self._metadata = (("authorization", f"Bearer {config.key}"),) if config.key else ()
         self._events = event_service_pb2_grpc.EventServiceStub(self._channel)
         self._sync = sync_pb2_grpc.SyncServiceStub(self._channel)
+        self._under_way: set[Any] = set()
+        self._reservations = reservation_service_pb2_grpc.ReservationServiceStub(self._channel)
 
-    def publish(self, bodies: Sequence[bytes], done: Callable[[list[Verdict] | None, str, int], None]) -> None:
-        """Sends a batch; `done(verdicts, error, backoff_ms)` is called from gRPC's thread, verdicts None on failure."""
-        request = event_service_pb2.PublishEventsRequest(facts=[fact_pb2.Fact.FromString(body) for body in bodies])
+    def publish(
+        self, bodies: Sequence[bytes], tallies: Sequence[Tally], done: Callable[[list[Verdict] | None, str, int], None]
+    ) -> None:
+        """Sends a batch, and what is said of ordinals.
+
+        `done(verdicts, error, backoff_ms)` is called from gRPC's thread, verdicts None on failure.
+        """
+        from .v1 import event_service_pb2, fact_pb2
+
+        request = event_service_pb2.PublishEventsRequest(
+            facts=[fact_pb2.Fact.FromString(body) for body in bodies],
+            tallies=[
+                event_service_pb2.Tally(
+                    producer=tally.producer,
+                    carried=[event_service_pb2.OrdinalRange(first=first, last=last) for first, last in tally.carried],
+                    settled=tally.settled,
+                    lost=[event_service_pb2.LostRange(first=a, last=b, reason=reason) for a, b, reason in tally.lost],
+                    handed_out=tally.handed_out,
+                    at_most=tally.at_most,
+                    ended=tally.ended,
+                )
+                for tally in tallies
+            ],
+        )
         future = self._events.PublishEvents.future(request, timeout=PUBLISH_DEADLINE, metadata=self._metadata)
 
         def finished(call: Any) -> None:
@@ -71,9 +101,56 @@ class Transport:
 
         future.add_done_callback(finished)
 
+    def reserve(
+        self, id_: bytes, names: Sequence[Identifier], action: Mapping[str, Any], pending: Sequence[Fact],
+        deadline: float,
+    ) -> tuple[bool, int, list[GuardrailVerdict]]:  # fmt: skip
+        """Asks for a place; returns (granted, expires_at, verdicts), or raises where no answer comes in time."""
+        from .v1 import fact_pb2, reservation_service_pb2
+        from .wire import fact_to_wire, identifier_to_wire, verdict_from_wire
+
+        request = reservation_service_pb2.ReserveRequest(
+            id=id_, identifiers=[identifier_to_wire(name) for name in names], kind=action["kind"],
+            action=fact_pb2.Action(
+                topic=action["topic"], purpose=action["purpose"], channel=action["channel"],
+                advances=action["advances"],
+            ),
+            pending=[fact_to_wire(fact) for fact in pending],
+        )  # fmt: skip
+        try:
+            response = self._reservations.Reserve(request, timeout=deadline, metadata=self._metadata)
+        except Exception as error:  # noqa: BLE001  # whatever it was, there is no answer
+            raise StreamBroken(describe(error)) from None
+        return response.granted, response.expires_at, [verdict_from_wire(verdict) for verdict in response.verdicts]
+
+    def release(self, id_: bytes, names: Sequence[Identifier]) -> None:
+        """Gives a place back, without waiting; where that fails, it expires."""
+        from .v1 import reservation_service_pb2
+        from .wire import identifier_to_wire
+
+        request = reservation_service_pb2.ReleaseRequest(
+            id=id_, identifiers=[identifier_to_wire(name) for name in names]
+        )
+        call = self._reservations.Release.future(request, timeout=PUBLISH_DEADLINE, metadata=self._metadata)
+        # A call that nobody holds is cancelled when it is collected.
+        self._under_way.add(call)
+        call.add_done_callback(self._under_way.discard)
+
     def open_sync(self) -> SyncCall:
         """Opens a stream."""
         return SyncCall(self._sync, self._metadata)
+
+    def replay(self, request: replay_service_pb2.ReplayRequest) -> Iterator[replay_service_pb2.ReplayResponse]:
+        """Moments of the past, in batches; raises `StreamBroken`."""
+        import grpc
+
+        from .v1 import replay_service_pb2_grpc
+
+        stub = replay_service_pb2_grpc.ReplayServiceStub(self._channel)
+        try:
+            yield from stub.Replay(request, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise StreamBroken(describe(error)) from None
 
     def close(self) -> None:
         """Ends everything that is under way."""
@@ -92,8 +169,13 @@ class SyncCall:
         self._queue.put(request)
 
     def __iter__(self) -> Iterator[sync_pb2.SyncResponse]:
-        """The hub's messages; raises `grpc.RpcError` when the stream breaks."""
-        return iter(self._call)
+        """The hub's messages; raises `StreamBroken`."""
+        import grpc
+
+        try:
+            yield from self._call
+        except grpc.RpcError as error:
+            raise StreamBroken(describe(error)) from None
 
     def end(self) -> None:
         """Ends it from our side."""
@@ -103,6 +185,8 @@ class SyncCall:
 
 def _unreadable(error: Exception) -> bool:
     """Whether a batch was refused as such: too large for a message, or no message at all; not for want of room."""
+    import grpc
+
     if not isinstance(error, grpc.Call):
         return False
     code = error.code()
@@ -114,6 +198,8 @@ def _unreadable(error: Exception) -> bool:
 
 def describe(error: Exception) -> str:
     """An RPC error in one line, with the hub's own words."""
+    import grpc
+
     if isinstance(error, grpc.Call):
         code = error.code()
         return f"{code.name if code else 'UNKNOWN'}: {error.details()}"

@@ -23,13 +23,12 @@ def outgoing_to_wire(message: Outgoing, seq: int) -> sync_pb2.SyncRequest:
     return request
 
 
-def incoming_from_wire(response: sync_pb2.SyncResponse) -> Incoming | None:
-    """The incoming message of a response; None for a kind that this SDK does not know."""
+def incoming_from_wire(response: sync_pb2.SyncResponse) -> Incoming:
+    """The incoming message of a response; one of a kind that this SDK does not know counts, and says nothing."""
     kind = response.WhichOneof("body")
     if kind is None:
-        return None
-    body = getattr(response, kind)
-    return Incoming(kind, _FIELDS[kind](body))
+        return Incoming("", {}, response.seq)
+    return Incoming(kind, _FIELDS[kind](getattr(response, kind)), response.seq)
 
 
 def _context(body: sync_pb2.ContextUpdate) -> dict[str, Any]:
@@ -52,6 +51,7 @@ _FIELDS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
         "incarnation": body.incarnation, "server_time": body.server_time, "touchpoint": body.touchpoint
     },
     "plan": lambda body: {"digest": body.digest, "document": json.loads(body.document)},
+    "workspace": lambda body: {"digest": body.digest, "document": json.loads(body.document)},
     "context": _context,
     "bookmark": lambda body: {
         "server_time": body.server_time, "subscriptions": body.subscriptions, "digest": body.digest
