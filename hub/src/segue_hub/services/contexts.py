@@ -13,18 +13,21 @@ from typing import Final
 import orjson
 from segue.domain import section
 from segue.domain.content import Content
-from segue.domain.fact import Fact
+from segue.domain.fact import STATEMENTS, Fact
 from segue.domain.identifier import Identifier
+from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
 
-from ..storage.ports import Checkpoint, Known, Store
+from ..storage.ports import Checkpoint, Known, Leaf, Store
+from .entry import Entry
 from .head import Head, head_of
-from .ingest import Entry
-from .plans import Plans
+from .plans import News, Plans
 from .resolution import Resolved
 
 HEADS: Final = 100_000
 """Live heads kept."""
+LOOKED_AT: Final = 16
+"""Heads looked at for one to let go of; where all are in use, the oldest goes."""
 CHECKPOINTS: Final = 512
 """Evicted contexts taken along by one unit of writing at most."""
 
@@ -51,20 +54,31 @@ class Contexts:
         self._limit = heads
         self._heads: OrderedDict[int, Head] = OrderedDict()
         self._evicted: dict[int, Checkpoint] = {}
+        self._beside: dict[int, int] = {}
         self.position = store.head()[0]
         self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0}
         plans.listeners.append(self._new_plan)
 
     def _new_plan(self) -> None:
+        self._beside[self._plans.position] = self._plans.position
+        self.settled(self.position)
         self._heads.clear()
         self._evicted.clear()
 
+    def informed(self, news: News) -> None:
+        """Incidents are others than they were: what maps read of them is folded again, from the first fact."""
+        self._beside[news.first] = news.last
+        self.settled(self.position)
+        if news.refold_from < NEVER:
+            heads = self._heads.items()
+            for customer in [customer for customer, head in heads if head.content.at >= news.refold_from]:
+                del self._heads[customer]
+
     def resolved(self, resolved: Resolved) -> None:
-        """Customers were merged: their contents are folded again from the first fact."""
-        for before, after in resolved.moved.items():
-            for customer in (before, after):
-                self._heads.pop(customer, None)
-                self._evicted.pop(customer, None)
+        """Customers became one, or ceased to be: their contents are folded again from the first fact."""
+        for customer in resolved.changed:
+            self._heads.pop(customer, None)
+            self._evicted.pop(customer, None)
         plan = self._plans.current
         for customer in resolved.created:
             self._keep(customer, Head(Content(), 0, whole=True), plan)
@@ -78,18 +92,23 @@ class Contexts:
             if head is None:
                 self._keep(customer, self._load(customer, plan), plan)
                 continue
-            heads.move_to_end(customer)
+            head.used = True
             if entry.position <= head.position:
                 continue
-            fast = head.content.sorts_last(entry.fact.order)
-            if head.apply(plan, entry.fact):
-                counts["steps" if fast else "late"] += 1
+            if entry.apart:
+                head.hold_apart(entry.apart)
+            way = head.apply(plan, entry.fact)
+            if way:
+                counts[way] += 1
                 head.position = entry.position
             else:
                 self._keep(customer, self._fold(customer, plan), plan)
 
     def settled(self, position: int) -> None:
-        """Everything up to a position is folded."""
+        """Everything up to a position is folded; what follows beside customers' facts has nothing to fold."""
+        self._beside = {first: last for first, last in self._beside.items() if first > position}
+        while position + 1 in self._beside:
+            position = self._beside.pop(position + 1)
         self.position = position
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
@@ -100,14 +119,25 @@ class Contexts:
         self._heads[customer] = head
         self._heads.move_to_end(customer)
         if len(self._heads) > self._limit:
-            gone, oldest = self._heads.popitem(last=False)
+            gone, oldest = self._unused()
             if oldest.position > oldest.checkpointed:
                 data = dumps(section.plain(oldest.content, plan))
-                self._evicted[gone] = Checkpoint(oldest.position, plan.digest, data)
+                self._evicted[gone] = Checkpoint(oldest.position, plan.folded_as(oldest.content.at), data)
         return head
 
-    def _leaves(self, customer: int) -> list[tuple[int, int]]:
-        return [(known.number, known.bucket) for _, known in self._store.members(customer)]
+    def _unused(self) -> tuple[int, Head]:
+        """The oldest head that nobody asked for of late; a list in the order of use would cost more at every fact."""
+        heads = self._heads
+        for _ in range(LOOKED_AT):
+            customer, head = heads.popitem(last=False)
+            if not head.used:
+                return customer, head
+            head.used = False
+            heads[customer] = head
+        return heads.popitem(last=False)
+
+    def _leaves(self, customer: int) -> list[Leaf]:
+        return [Leaf(own.number, own.bucket, own.since, own.until) for _, own in self._store.members(customer)]
 
     def _load(self, customer: int, plan: Plan) -> Head:
         """From the checkpoint and the facts after it; from the first fact where those do not sort last."""
@@ -117,23 +147,49 @@ class Contexts:
 
     def _loaded(self, customer: int, plan: Plan) -> Head:
         checkpoint = self._evicted.pop(customer, None) or self._store.read_checkpoint(customer)
-        if checkpoint is None or checkpoint.plan != plan.digest:
+        if checkpoint is None or not checkpoint.plan.startswith(plan.digest):
             return self._fold(customer, plan)
         content = section.decode(checkpoint.data, orjson.loads)
+        if checkpoint.plan != plan.folded_as(content.at):
+            return self._fold(customer, plan)
         rows = self._store.facts(self._leaves(customer), checkpoint.position)
         tail = sorted(((row.position, self._decode(row.body)) for row in rows), key=lambda entry: entry[1].order)
+        members = self._store.members(customer)
+        names = {name for name, _ in members}
         head = Head(content, checkpoint.position, whole=False, checkpointed=checkpoint.position)
         for position, fact in tail:
+            if fact.kind not in STATEMENTS and not names.issuperset(fact.identifiers):
+                head.hold_apart(frozenset(fact.identifiers) - names)
             if not head.apply(plan, fact):
                 return self._fold(customer, plan)
             head.position = max(head.position, position)
+        head.moved = max((own.moved for _, own in members), default=0)
         return head
 
-    def _fold(self, customer: int, plan: Plan) -> Head:
+    def _fold(self, customer: int, plan: Plan, wanted: Callable[[int, Fact], bool] | None = None) -> Head:
         self.counts["refolds"] += 1
         with self._store.snapshot():
-            rows = self._store.facts(self._leaves(customer))
-        return head_of(plan, ((row.position, self._decode(row.body)) for row in rows))
+            members = self._store.members(customer)
+            rows = self._store.facts([Leaf(own.number, own.bucket, own.since, own.until) for _, own in members])
+        facts = [(row.position, self._decode(row.body)) for row in rows]
+        if wanted is not None:
+            facts = [(position, fact) for position, fact in facts if wanted(position, fact)]
+        head = head_of(plan, facts, {name for name, _ in members})
+        head.moved = max((own.moved for _, own in members), default=0)
+        return head
+
+    def folded(self, customer: int, plan: Plan) -> Head:
+        """By a plan that is not in force, from the first fact; not kept."""
+        return self._fold(customer, plan)
+
+    def of_facts(self, customer: int, wanted: Callable[[int, Fact], bool]) -> Content:
+        """As by some facts alone, chosen by position and fact; not kept."""
+        return self._fold(customer, self._plans.current, wanted).content
+
+    def live(self, customer: int) -> Content | None:
+        """As folded so far, where it is in memory."""
+        head = self._heads.get(customer)
+        return head.content if head is not None else None
 
     def find(self, identifier: Identifier) -> Known | None:
         """Who is known by an identifier, in its normal form or as given."""
@@ -147,7 +203,7 @@ class Contexts:
             head = self._load(customer, plan)
             # Who was merged away in a unit that is not folded yet has no facts: nothing to keep.
             return self._keep(customer, head, plan) if head.position else head
-        self._heads.move_to_end(customer)
+        head.used = True
         return head
 
     def glance(self, customer: int) -> Head:
@@ -156,7 +212,7 @@ class Contexts:
 
     def version(self, head: Head) -> int:
         """The version of a context: the newest change that can be seen in it, be it a fact or a plan."""
-        return max(head.position, self._plans.position)
+        return max(head.position, head.moved, self._plans.position)
 
     def facts(self, customer: int) -> list[Fact]:
         """All facts of a customer, in their order."""

@@ -11,62 +11,31 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
-from segue.domain.fact import ACTION, CONSENT, SUBSCRIPTION, TRAIT, Fact
+from segue.domain.fact import ACTION, CONSENT, STATEMENTS, SUBSCRIPTION, TRAIT, Fact
 from segue.domain.grant import Grant
-from segue.domain.identifier import Identifier
+from segue.domain.tally import Tally
 
-from ..storage.ports import Checkpoint, Known, Store, StoreBroken, StoreFull, Unit
-from .admission import ACCEPTED, DUPLICATE, Admission, Result, rejected
+from ..storage.ports import Checkpoint, IdTaken, Store, StoreBroken, StoreFull, Unit
+from .admission import ACCEPTED, Admission, Result
+from .entry import Batch, Decode, Encode, Entry, Stamp, Written
 from .failure import Refusal, overloaded
 from .plans import Plans
-from .resolution import Resolution, Resolved
+from .refusals import Refusals
+from .repetition import deduplicated
+from .resolution import Memory, Resolution, Resolved
+from .sequences import Sequences
 
-UNIT: Final = 2048
-"""Facts per unit of writing at most."""
+UNIT: Final = 1024
+"""Facts per unit of writing at most: while one is written, another is folded and the next is read."""
 SLICE: Final = 256
 """Facts folded before the event loop gets its turn."""
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Bytes of facts that may wait; beyond, publishers are asked to come back."""
 _REMADE: Final = (TRAIT, CONSENT, SUBSCRIPTION, ACTION)
 """Kinds whose properties the store keeps as fields, not as the bytes that the producer wrote."""
-
-Encode = Callable[[Fact], bytes]
-Decode = Callable[[bytes], Fact]
-
-
-@dataclass(slots=True)
-class Entry:
-    """A fact on its way: admitted, then written."""
-
-    fact: Fact
-    body: bytes
-    foreign: bool = False
-    result: Result = ACCEPTED
-    position: int = 0
-    customer: int = 0
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one call published, and the promise of an answer."""
-
-    entries: list[Entry]
-    done: asyncio.Future[None]
-    size: int
-
-
-@dataclass(slots=True)
-class Written:
-    """A unit that is durable: what the rest of the hub has to know of it."""
-
-    batches: list[Batch]
-    accepted: list[Entry] = field(default_factory=list)
-    resolved: Resolved = field(default_factory=Resolved)
-    position: int = 0
-
 
 class Listener(Protocol):
     """Who folds and tells: called on the event loop, unit by unit, in order."""
@@ -93,17 +62,19 @@ class Ingest:
         clock: the hub's time in microseconds.
         encode, decode: a fact as the store keeps it.
         on_broken: called once where the store cannot promise durability any more.
+        stamp: a fact as the store keeps it, made of the message that it came in.
     """
 
     def __init__(
         self, store: Store, plans: Plans, clock: Callable[[], int], encode: Encode, decode: Decode,
-        on_broken: Callable[[str], None],
+        on_broken: Callable[[str], None], stamp: Stamp | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._plans = plans
         self._clock = clock
         self._encode = encode
         self._decode = decode
+        self._stamp = stamp
         self._on_broken = on_broken
         self._queue: deque[Batch] = deque()
         self._queued_bytes = 0
@@ -111,13 +82,18 @@ class Ingest:
         self._waiting = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="segue-writer")
         self._position, self._number = store.head()
-        self._remembered: dict[Identifier, Known] = {}
+        self._memory = Memory()
+        self._kinds = plans.current.kinds
+        self._hopeful = True
         self._listener: Listener | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._stopped = ""
         self.admission = Admission()
+        self.refusals = Refusals(clock)
+        self.sequences = Sequences(store)
         self.counts = {"ACCEPTED": 0, "DUPLICATE": 0, "REJECTED": 0}
+        self.beside: Callable[[Unit, Resolved, int], None] | None = None
 
     def start(self, listener: Listener) -> None:
         """Begins to write."""
@@ -141,13 +117,18 @@ class Ingest:
         """Whether the store takes facts."""
         return not self._stopped and not self._closing
 
-    async def publish(self, facts: Sequence[Fact | Result], grant: Grant, sent_at: int = 0) -> list[Result]:
+    async def publish(
+        self, facts: Sequence[Fact | Result], grant: Grant, sent_at: int = 0, tallies: Sequence[Tally] = (),
+        messages: Sequence[Any] | None = None,
+    ) -> list[Result]:  # fmt: skip
         """Stores a batch.
 
         Args:
             facts: as read from the wire; a `Result` stands for one that could not be read.
             grant: of the touchpoint.
             sent_at: the producer's clock, microseconds; 0 where it keeps none.
+            tallies: what producers say of their ordinals; booked when the facts are durable.
+            messages: those that the facts were read from, for `stamp`.
 
         Returns:
             One result per fact, in order; ACCEPTED and DUPLICATE are durable.
@@ -159,29 +140,56 @@ class Ingest:
             raise Refusal("STORE_BROKEN", self._stopped or "the hub is stopping", retry_after_ms=1000)
         if self._queued_bytes > QUEUE_BYTES:
             raise overloaded(f"{self._queued_bytes} bytes wait to be written", 250)
-        now, plan = self._clock(), self._plans.current
-        results: list[Result | None] = []
-        entries = []
-        for fact in facts:
-            verdict = fact if isinstance(fact, Result) else self.admission.admit(fact, grant, plan, now, sent_at)
-            results.append(verdict)
-            if verdict is None:
-                assert isinstance(fact, Fact)
-                body = self._encode(fact)
-                # What came by another door than gRPC is folded as it will be read again, so that live is replay.
-                entries.append(Entry(self._decode(body) if fact.kind in _REMADE else fact, body, bool(sent_at)))
-        if entries:
-            size = sum(len(entry.body) for entry in entries)
-            batch = Batch(entries, asyncio.get_running_loop().create_future(), size)
+        verdicts, entries = self._admitted(facts, grant, sent_at, messages)
+        if entries or tallies:
+            size = sum([len(entry.body) for entry in entries])
+            told = [(grant.touchpoint, tally) for tally in tallies]
+            batch = Batch(entries, asyncio.get_running_loop().create_future(), size, told)
             self._queue.append(batch)
             self._queued_bytes += size
             self._waiting.set()
             await batch.done
-        written = iter(entries)
-        answer = [next(written).result if result is None else result for result in results]
-        for result in answer:
-            self.counts[result.status] += 1
+        written = [entry.result for entry in entries]
+        if len(written) == len(verdicts):
+            answer = written
+        else:
+            in_turn = iter(written)
+            answer = [next(in_turn) if verdict is None else verdict for verdict in verdicts]
+        accepted = answer.count(ACCEPTED)
+        self.counts["ACCEPTED"] += accepted
+        if accepted < len(answer):
+            for result in answer:
+                if result.status != "ACCEPTED":
+                    self.counts[result.status] += 1
+                if result.status == "REJECTED":
+                    self.refusals.note(grant.touchpoint, result)
         return answer
+
+    def _admitted(
+        self, facts: Sequence[Fact | Result], grant: Grant, sent_at: int, messages: Sequence[Any] | None
+    ) -> tuple[list[Result | None], list[Entry]]:
+        """The edge's verdicts, None for those that may go on, and these."""
+        now, plan, admit = self._clock(), self._plans.current, self.admission.admit
+        stamp = self._stamp if messages is not None else None
+        foreign = bool(sent_at)
+        verdicts: list[Result | None] = []
+        entries = []
+        for fact, message in zip(facts, messages if messages is not None else facts, strict=True):
+            if isinstance(fact, Result):
+                verdicts.append(fact)
+                continue
+            named = fact.identifiers
+            verdict = admit(fact, grant, plan, now, sent_at)
+            verdicts.append(verdict)
+            if verdict is not None:
+                continue
+            if stamp is not None and fact.identifiers == named:
+                entries.append(Entry(fact, stamp(message, fact), foreign))
+                continue
+            body = self._encode(fact)
+            # What came by another door than gRPC is folded as it will be read again, so that live is replay.
+            entries.append(Entry(self._decode(body) if fact.kind in _REMADE else fact, body, foreign))
+        return verdicts, entries
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -221,7 +229,7 @@ class Ingest:
             batch = self._queue.popleft()
             self._queued_bytes -= batch.size
             batches.append(batch)
-            count += len(batch.entries)
+            count += len(batch.entries) or 1
         return batches
 
     def _fail(self, batches: list[Batch], error: StoreFull | StoreBroken) -> None:
@@ -234,78 +242,106 @@ class Ingest:
                 batch.done.set_exception(Refusal(code, str(error), retry_after_ms=1000))
 
     async def _fold(self, written: Written) -> None:
+        """Folds batch by batch; each is acknowledged as soon as its own facts, and those before it, are folded."""
         listener = self._listener
         assert listener is not None
-        for start in range(0, len(written.accepted), SLICE):
-            listener.accepted(written.accepted[start : start + SLICE])
-            await asyncio.sleep(0)
-        listener.settled(written.position)
         for batch in written.batches:
+            fresh = [entry for entry in batch.entries if entry.result is ACCEPTED]
+            for start in range(0, len(fresh), SLICE):
+                if start:
+                    await asyncio.sleep(0)
+                listener.accepted(fresh[start : start + SLICE])
+            if fresh:
+                listener.settled(fresh[-1].position)
             if not batch.done.done():
                 batch.done.set_result(None)
+            await asyncio.sleep(0)
+        listener.settled(written.position)
 
     def _write(self, batches: list[Batch], checkpoints: list[tuple[int, Checkpoint]]) -> Written:
-        """In the writer thread: dedupes, resolves, appends, commits."""
+        """In the writer thread: appends what is new, once.
+
+        Nearly all facts are offered once, so a unit is first written as if all were; the store refuses it where one is
+        not, and then each is looked up. Where facts come again now, they are looked up at once.
+        """
+        if self._hopeful:
+            with suppress(IdTaken):
+                return self._write_unit(batches, checkpoints, hopeful=True)
+        return self._write_unit(batches, checkpoints, hopeful=False)
+
+    def _write_unit(
+        self, batches: list[Batch], checkpoints: list[tuple[int, Checkpoint]], *, hopeful: bool
+    ) -> Written:
+        """Dedupes unless hopeful, resolves, appends, commits."""
         written = Written(batches)
+        entries = [entry for batch in batches for entry in batch.entries]
         received_at, kinds = self._clock(), self._plans.current.kinds
+        if kinds is not self._kinds:
+            self._memory.forget()
+            self._kinds = kinds
         position = self._position
         with self._store.unit() as unit:
             for customer, checkpoint in checkpoints:
                 unit.checkpoint(customer, checkpoint)
-            entries = self._deduplicated([entry for batch in batches for entry in batch.entries], unit)
+            if not hopeful:
+                stored = unit.find([entry.fact.id for entry in entries])
+                entries = deduplicated(entries, stored, self._decode, self._plans.current.vocabulary)
             names = [identifier for entry in entries for identifier in entry.fact.identifiers]
-            resolution = Resolution(unit, kinds, self._number, names, self._remembered)
+            names += [name for batch in batches for fact, _ in batch.sighted for name in fact.identifiers]
+            resolution = Resolution(unit, kinds, self._number, names, self._memory, self._decode)
             linked = []
             for entry in entries:
                 fact = entry.fact
-                leaf, handle = resolution.link(fact.identifiers)
                 position += 1
+                leaf = resolution.link(fact, position)
                 entry.position = position
                 order = (fact.occurred_at, fact.seq)
                 unit.append(position, fact.id, leaf.number, leaf.bucket, order, received_at, entry.body)
-                linked.append((entry, handle))
-            written.resolved = resolution.settle()
-            for entry, handle in linked:
-                entry.customer = resolution.customer(handle)
+                linked.append((entry, leaf))
+            again = [number for batch in batches for number in batch.decide]
+            for fact, seen_at in (sighted for batch in batches for sighted in batch.sighted):
+                resolution.link(fact, seen_at)
+            if again:
+                position += 1
+                unit.append_change(position, "identity", f"{len(again)} identifiers decided anew")
+                resolution.recompute(again)
+            written.resolved = resolution.settle(position)
+            if self.beside is not None:
+                self.beside(unit, written.resolved, received_at)
+            for entry, leaf in linked:
+                fact = entry.fact
+                entry.customer = resolution.customer(leaf, fact.occurred_at)
+                if len(fact.identifiers) > 1 and fact.kind not in STATEMENTS:
+                    entry.apart = resolution.apart(fact, entry.customer)
+            staged = self.sequences.stage((told for batch in batches for told in batch.tallies), unit, received_at)
         resolution.remember(written.resolved)
+        self.sequences.keep(staged)
         self._position, self._number = position, resolution.last_number
+        self._hopeful = hopeful or len(entries) == sum([len(batch.entries) for batch in batches])
         written.accepted, written.position = entries, position
         return written
 
-    def _deduplicated(self, entries: list[Entry], unit: Unit) -> list[Entry]:
-        stored = unit.find([entry.fact.id for entry in entries])
-        seen: dict[bytes, Entry] = {}
-        fresh = []
-        for entry in entries:
-            id_ = entry.fact.id
-            first = seen.get(id_)
-            body = first.body if first is not None else stored[id_].body if id_ in stored else None
-            if body is None:
-                seen[id_] = entry
-                fresh.append(entry)
-            elif body == entry.body or self._same(self._decode(body), entry):
-                entry.result = DUPLICATE
-            else:
-                entry.result = rejected("ID_CONFLICT", f"id: {id_.hex()} names another fact. Use a new id")
-        return fresh
+    @property
+    def busy(self) -> bool:
+        """Whether facts wait to be written."""
+        return bool(self._queue)
 
-    def _same(self, stored: Fact, entry: Entry) -> bool:
-        """Whether a fact offered again is the stored one; foreign clocks were corrected on first sight."""
-        if entry.foreign:
-            entry.fact.occurred_at = stored.occurred_at
-        if entry.fact.id[6] >> 4 == 8:
-            # Made from source and native id (FA1): in a re-sorted file only the row's number differs.
-            entry.fact.seq = stored.seq
-        fact, vocabulary = entry.fact, self._plans.current.vocabulary
-        if stored.content() == fact.content():
-            return True
-        # A plan pushed in between may have renamed the type, filled in the channel or normalised identifiers.
-        return (
-            (stored.kind, stored.occurred_at, stored.seq, stored.touchpoint, stored.interaction, stored.raw)
-            == (fact.kind, fact.occurred_at, fact.seq, fact.touchpoint, fact.interaction, fact.raw)
-            and vocabulary.canonical(stored.type, stored.touchpoint, stored.channel) == fact.type
-            and not set(stored.identifiers).isdisjoint(fact.identifiers)
-        )
+    async def decide_again(self, numbers: Sequence[int] = (), sighted: Sequence[tuple[Fact, int]] = ()) -> None:
+        """Decides anew who identifiers are, in order with all facts: the rules changed, or links were not kept.
+
+        Args:
+            numbers: of the identifiers.
+            sighted: stored facts, with their positions, whose links are looked at again.
+
+        Raises:
+            Refusal: STORE_FULL or STORE_BROKEN: nothing was changed.
+        """
+        if self._stopped or self._closing:
+            raise Refusal("STORE_BROKEN", self._stopped or "the hub is stopping", retry_after_ms=1000)
+        batch = Batch([], asyncio.get_running_loop().create_future(), 0, decide=numbers, sighted=sighted)
+        self._queue.append(batch)
+        self._waiting.set()
+        await batch.done
 
     async def exclusively(self, write: Callable[[Unit, int], int]) -> int:
         """Writes something that is no fact in a unit of its own, in order with all others.
@@ -320,7 +356,12 @@ class Ingest:
             self._position = position
             return position
 
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+        except StoreBroken as error:
+            self._stopped = str(error)
+            self._on_broken(self._stopped)
+            raise
 
     async def close(self) -> None:
         """Writes what is queued, acknowledges it, and stops."""

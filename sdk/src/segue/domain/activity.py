@@ -6,8 +6,9 @@ half-open: an instant `t` counts while `t > now - window`.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
 from .expression.value import NEVER
@@ -18,21 +19,34 @@ MOST: Final = 64
 """The most instants ever kept; `plan check` refuses to compare a count with more."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
 class Activity:
-    """What is kept of one channel or event type. Nobody changes one: `frozen` would treble what making one costs.
+    """What is kept of one channel or event type. Changed in place by the one who folds; `Content.fork` copies it.
+
+    The instants stand side by side in an array: as objects they would lie anywhere in memory, and every fact that is
+    folded would have to touch all of them.
 
     Attributes:
         total: how many were ever seen.
-        recent: the newest instants, oldest first, at most the limit given to `seen_at`.
+        recent: the newest instants, oldest first, at most the limit given to `see`.
     """
 
-    total: int
-    recent: tuple[int, ...]
+    __slots__ = ("recent", "total")
 
-    def seen_at(self, at: int, limit: int) -> Activity:
-        """With one more occurrence, which sorts last."""
-        return Activity(self.total + 1, (*self.recent[-limit + 1 :], at))
+    def __init__(self, total: int, recent: array[int]) -> None:
+        self.total = total
+        self.recent = recent
+
+    def copy(self) -> Activity:
+        """One that can be changed without touching this one."""
+        return Activity(self.total, self.recent[:])
+
+    def see(self, at: int, limit: int) -> None:
+        """One more occurrence, which sorts last."""
+        self.total += 1
+        recent = self.recent
+        recent.append(at)
+        if len(recent) > limit:
+            del recent[:-limit]
 
     @property
     def last(self) -> int:
@@ -52,5 +66,10 @@ class Activity:
         return counted, flip, first == 0 and self.total > len(recent)
 
 
-NONE: Final = Activity(0, ())
+def activity_of(total: int, recent: Iterable[int]) -> Activity:
+    """An activity from plain numbers."""
+    return Activity(total, array("q", recent))
+
+
+NONE: Final = activity_of(0, ())
 """A name never seen."""

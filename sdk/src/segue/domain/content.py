@@ -1,27 +1,42 @@
 """The content of a context: all that is folded about one customer.
 
 Owns the state that `fold` builds and copies. It is content only: version, plan and freshness are the envelope's
-(semantics VE1). Containers are changed in place by the one who folds; what they hold is replaced, never changed, so
-that `fork` is a copy of containers.
+(semantics VE1). Containers and activities are changed in place by the one who folds; what else they hold is replaced,
+never changed, so that `fork` is a copy of containers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from .activity import Activity
+from .claim import Claim
 from .expression.value import NEVER
 from .fact import Fact, Order
 from .identifier import Identifier
 from .interaction import Interaction
 from .journey import Journey, Tally
+from .reservation import Reservation
 from .trait import Trait
 
 ENDED_KEPT: Final = 16
 """Ended journeys kept."""
 RECENT_KEPT: Final = 32
 """Decisions, actions and interactions kept."""
+
+
+class _Nothing(dict[Any, Any]):
+    """A table without entries that all share; hashable, so that it may be a default."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a dict has none
+
+    def __setitem__(self, name: Any, value: Any) -> None:
+        raise TypeError("replace the table, do not change it")
+
+
+NOTHING: Final = _Nothing()
 
 
 @dataclass(slots=True)
@@ -39,8 +54,14 @@ class Content:
         activity: by channel and by event type.
         journeys: running, by (map, key).
         next_due: a lower bound of the next deadline of a running journey.
-        caps: by guardrail, when its newest counted actions were completed.
+        caps: by slot (a guardrail, or one and what it counts by), when its newest counted actions were completed.
+        reservations: by id, places under caps that are or were held. This and what follows is replaced, not changed.
+        confirmed: ids of reservations whose action was told before their grant, with the action's instant.
+        claims: by scope, who the customer is with.
+        exposures: by holdout, arm and time of the first exposure.
+        choices: by name, what the customer chose, when, and at which touchpoint.
         hidden: names of sections that a projection left out; empty in the hub.
+        apart: identifiers that the customer's facts name and that are not the customer's: their links do not hold.
     """
 
     at: int = 0
@@ -59,16 +80,24 @@ class Content:
     decisions: list[Fact] = field(default_factory=list)
     actions: list[Fact] = field(default_factory=list)
     caps: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    reservations: Mapping[bytes, Reservation] = NOTHING
+    confirmed: tuple[tuple[bytes, int], ...] = ()
+    claims: Mapping[str, Claim] = NOTHING
+    exposures: Mapping[str, tuple[str, int]] = NOTHING
+    choices: Mapping[str, tuple[str, int, str]] = NOTHING
     next_due: int = NEVER
     hidden: frozenset[str] = frozenset()
+    apart: frozenset[Identifier] = frozenset()
 
     def fork(self) -> Content:
         """A copy that can be folded further without touching this one."""
         return Content(
             self.at, self.through, self.facts, dict(self.groups), dict(self.traits), dict(self.consents),
-            dict(self.subscriptions), list(self.timeline), dict(self.activity), dict(self.interactions),
+            dict(self.subscriptions), list(self.timeline),
+            {name: seen.copy() for name, seen in self.activity.items()}, dict(self.interactions),
             dict(self.journeys), list(self.ended), dict(self.tallies), list(self.decisions), list(self.actions),
-            dict(self.caps), self.next_due, self.hidden,
+            dict(self.caps), self.reservations, self.confirmed, self.claims, self.exposures, self.choices,
+            self.next_due, self.hidden, self.apart,
         )  # fmt: skip
 
     def sorts_last(self, order: Order) -> bool:

@@ -7,19 +7,33 @@ sorts last is one `step`; anything else is a fold from the first fact, or from a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .activity import NONE
 from .content import RECENT_KEPT, Content
-from .fact import ACTION, CONSENT, DECISION, EVENT, SUBSCRIPTION, TRAIT, Fact, properties_bytes
+from .coordination import FOLDED, act, coordinate
+from .fact import (
+    ACTION,
+    CONSENT,
+    DECISION,
+    EVENT,
+    LINK,
+    STATEMENTS,
+    SUBSCRIPTION,
+    TRAIT,
+    Fact,
+    properties_bytes,
+)  # fmt: skip
 from .identifier import Identifier
-from .interaction import ENDED, Interaction
+from .interaction import ENDED, QUEUED, Interaction
 from .recognition import abandon_due, recognise
-from .scope import Scope
 from .trait import Trait
 
 if TYPE_CHECKING:
     from .plan import Plan
+
+
+_SELECTING: Final = frozenset((LINK, *STATEMENTS))
 
 
 def fold(plan: Plan, facts: Iterable[Fact]) -> Content:
@@ -44,18 +58,27 @@ def advance(content: Content, plan: Plan, at: int) -> None:
 def step(content: Content, plan: Plan, fact: Fact) -> None:
     """Applies a fact that sorts after everything folded so far. Changes `content`."""
     at = fact.occurred_at
+    if fact.kind in _SELECTING:
+        # Links and what is said about them select; time does not pass by them (ID2).
+        if fact.kind == LINK:
+            content.through = (at, fact.seq, fact.id)
+            content.facts += 1
+            _link(content, fact.identifiers, plan)
+        return
     advance(content, plan, at)
     content.through = (at, fact.seq, fact.id)
     content.facts += 1
     groups = content.groups
     for identifier in fact.identifiers:
         if identifier not in groups or len(fact.identifiers) > 1:
-            _link(groups, fact.identifiers, plan)
+            _link(content, fact.identifiers, plan)
             break
     kind = fact.kind
     if kind == EVENT:
         _event(content, plan, fact)
     elif kind == TRAIT:
+        if not plan.folds_trait(fact.type):
+            return
         source = fact.properties.get("source") or fact.touchpoint
         content.traits[fact.type] = Trait(fact.properties["value"], source, at)
         return
@@ -64,12 +87,14 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     elif kind == SUBSCRIPTION:
         _bind(content, content.subscriptions, f"{fact.channel}:{fact.type}", fact)
     elif kind == ACTION:
-        _action(content, plan, fact)
+        act(content, plan, fact)
     elif kind == DECISION:
         content.decisions.append(_answer(fact))
         del content.decisions[:-RECENT_KEPT]
         return
     else:
+        if kind in FOLDED:
+            coordinate(content, fact)
         return
     fact.forget()
     content.timeline.append(fact)
@@ -88,19 +113,27 @@ def _answer(fact: Fact) -> Fact:
 
 def _event(content: Content, plan: Plan, fact: Fact) -> None:
     at, type_, channel = fact.occurred_at, fact.type, fact.channel
-    matchers = plan.matchers(type_, channel)
-    if matchers and content.hidden:
-        # Laid over a projection: a journey whose map reads what is hidden here stays the hub's (VE4).
-        hidden = content.hidden
-        matchers = () if "journeys" in hidden else tuple(m for m in matchers if hidden.isdisjoint(m.map.inputs))
-    if not plan.folds(type_):
+    reaction = plan.reaction(type_, channel)
+    if not reaction.folds:
         return
+    # Without an interaction to count, only maps of which it can change a journey by itself matter.
+    matchers = reaction.acting if fact.interaction is None or not content.journeys else reaction.matchers
     if matchers:
-        recognise(content, plan, fact, matchers, Scope(content, at, plan, fact=fact))
+        if content.hidden:
+            # Laid over a projection: a journey whose map reads what is hidden here stays the hub's (VE4).
+            hidden = content.hidden
+            matchers = () if "journeys" in hidden else tuple(m for m in matchers if hidden.isdisjoint(m.map.inputs))
+        recognise(content, plan, fact, matchers)
     activity = content.activity
-    activity[type_] = activity.get(type_, NONE).seen_at(at, plan.kept(type_))
+    seen = activity.get(type_)
+    if seen is None:
+        seen = activity[type_] = NONE.copy()
+    seen.see(at, reaction.kept)
     if channel and channel != type_:
-        activity[channel] = activity.get(channel, NONE).seen_at(at, plan.kept(channel))
+        seen = activity.get(channel)
+        if seen is None:
+            seen = activity[channel] = NONE.copy()
+        seen.see(at, reaction.kept_on)
     reference = fact.interaction
     if reference is not None:
         interactions = content.interactions
@@ -114,26 +147,22 @@ def _event(content: Content, plan: Plan, fact: Fact) -> None:
             at,
             at if ended else (known.ended_at if known else 0),
             reference.outcome or (known.outcome if known else ""),
+            (known.queued if known else 0) + (_queued(fact) if type_ == QUEUED else 0),
         )
         if len(interactions) > RECENT_KEPT:
             del interactions[next(iter(interactions))]
 
 
-def _action(content: Content, plan: Plan, fact: Fact) -> None:
-    content.actions.append(fact)
-    del content.actions[:-RECENT_KEPT]
-    if fact.properties.get("status") != "completed":
-        return
-    asked = {"channel": fact.channel, **fact.properties, "kind": fact.type}
-    for guardrail in plan.capping:
-        if guardrail.applies(Scope(content, fact.occurred_at, plan, action=asked)):
-            counted = content.caps.get(guardrail.name, ())
-            content.caps[guardrail.name] = (*counted[-guardrail.limit :], fact.occurred_at)
+def _queued(fact: Fact) -> int:
+    """The seconds that a customer waited in a queue, as told by the end of the waiting."""
+    seconds = fact.properties.get("seconds")
+    return int(seconds) if isinstance(seconds, int | float) and 0 < seconds < 86_400 else 0
 
 
-def _link(groups: dict[Identifier, int], identifiers: tuple[Identifier, ...], plan: Plan) -> None:
-    """Identifiers of one fact are one customer from here on; blocked values link nobody."""
-    linking = [identifier for identifier in identifiers if not plan.kinds.is_blocked(identifier)]
+def _link(content: Content, identifiers: tuple[Identifier, ...], plan: Plan) -> None:
+    """Identifiers of one fact are one customer from here on; blocked values link nobody, nor do those held apart."""
+    groups, apart = content.groups, content.apart
+    linking = [name for name in identifiers if name not in apart and not plan.kinds.is_blocked(name)]
     found = {groups[identifier] for identifier in linking if identifier in groups}
     if not linking or (len(found) == 1 and all(identifier in groups for identifier in linking)):
         return

@@ -22,12 +22,16 @@ DROPPED: Final = "dropped"
 ORPHAN: Final = "orphan"
 """A goal without a journey, among those that ended."""
 INTERACTIONS_KEPT: Final = 8
-"""Newest interaction ids remembered per journey, so that one call counts once."""
+"""Newest interaction ids remembered per journey, so that one call counts once; older ones too, as long as they are
+among the customer's newest interactions (`content.RECENT_KEPT`)."""
+INTERACTIONS_MOST: Final = 56
+"""Of those older ones, at most."""
 
 
 @dataclass(slots=True)
 class Journey:
-    """One passage. Instants in microseconds. Nobody changes one, a change makes a new one (`frozen` would treble that).
+    """One passage. Instants in microseconds. Nobody changes one that others see, a change makes a new one (`frozen`
+    would treble what that costs).
 
     Attributes:
         map: name of the map.
@@ -57,6 +61,13 @@ class Journey:
     outcome: str = ""
     ended_at: int = 0
 
+    def copy(self) -> Journey:
+        """A journey of one's own, to change before anyone else sees it."""
+        return Journey(
+            self.map, self.key, self.started_at, self.start_seen, self.progress_at, self.stage, self.stages,
+            self.interactions, self.recent_interactions, self.stalls, self.outcome, self.ended_at,
+        )  # fmt: skip
+
     def abandons_at(self, journey_map: JourneyMap) -> int:
         """When it is given up if nothing more happens."""
         return self.progress_at + journey_map.abandons if journey_map.abandons else NEVER
@@ -84,9 +95,9 @@ class Journey:
         return NEVER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tally:
-    """What became of a customer's ended journeys along one map, for reports.
+    """What became of a customer's ended journeys along one map, for reports. Changed as a journey is: as a copy.
 
     Attributes:
         outcomes: by outcome, how many.
@@ -107,3 +118,10 @@ class Tally:
     assisted: int = 0
     interactions: Mapping[str, int] = field(default_factory=dict)
     orphan_goals: int = 0
+
+    def copy(self) -> Tally:
+        """A tally of one's own, to change before anyone else sees it."""
+        return Tally(
+            self.outcomes, self.stages, self.goal_time, self.goal_times, self.stalled, self.assisted,
+            self.interactions, self.orphan_goals,
+        )  # fmt: skip

@@ -7,115 +7,110 @@ afterwards is anything changed, map by map, in the order start, interactions, st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .content import ENDED_KEPT, Content
-from .expression import NEVER, Compiled, ExpressionError
-from .journey import ABANDONED, COMPLETED, DROPPED, FAILED, INTERACTIONS_KEPT, ORPHAN, Journey, Tally
-from .journey_map import JourneyMap, Matcher, key_text
+from .instant import NEVER, SECOND
+from .journey import (
+    ABANDONED,
+    COMPLETED,
+    DROPPED,
+    FAILED,
+    INTERACTIONS_KEPT,
+    INTERACTIONS_MOST,
+    ORPHAN,
+    Journey,
+    Tally,
+)
+from .journey_map import NOTHING, Found, JourneyMap, Matcher
+from .scope import Scope
 
 if TYPE_CHECKING:
     from .fact import Fact
     from .plan import Plan
-    from .scope import Scope
 
 
-def _holds(condition: Compiled | None, scope: Scope) -> bool:
-    return condition is not None and condition.holds(scope)
-
-
-class _Findings:
-    """What one map made of a fact, before anything is changed."""
-
-    __slots__ = ("fails", "goal", "key", "map", "stages", "starts", "touched")
-
-    def __init__(self, matcher: Matcher, scope: Scope) -> None:
-        self.map = matcher.map
-        self.touched = matcher.touched
-        self.starts = _holds(matcher.starts, scope)
-        self.stages = [stage.name for stage in matcher.stages if stage.reached.holds(scope)]
-        self.goal = _holds(matcher.goal, scope)
-        self.fails = _holds(matcher.fails, scope)
-        # Most events only touch a map of which nothing runs: then no key needs to be read.
-        self.key = self._key(matcher.map.key, scope) if self.matters(scope.content) else None
-
-    def matters(self, content: Content) -> bool:
-        """Whether the fact can change anything of this map."""
-        if self.starts or self.stages or self.goal or self.fails:
-            return True
-        return bool(content.journeys) and any(name[0] == self.map.name for name in content.journeys)
-
-    @staticmethod
-    def _key(key: Compiled | None, scope: Scope) -> str | None:
-        if key is None:
-            return ""
-        try:
-            return key_text(key.value(scope))
-        except ExpressionError:
-            return None
-
-
-def recognise(content: Content, plan: Plan, fact: Fact, matchers: tuple[Matcher, ...], scope: Scope) -> None:
+def recognise(content: Content, plan: Plan, fact: Fact, matchers: tuple[Matcher, ...]) -> None:
     """Applies an event to the journeys of `content`, which is already advanced to the event's time."""
-    findings = [_Findings(matcher, scope) for matcher in matchers]
+    journeys, reference = content.journeys, fact.interaction
+    scope: Scope | None = None
+    findings: list[tuple[Matcher, Found, str | None]] = []
+    for matcher in matchers:
+        journey_map, found = matcher.map, matcher.decided
+        if scope is None and matcher.asks:
+            scope = Scope(content, fact.occurred_at, plan, fact=fact)
+        if found is None:
+            assert scope is not None
+            found = matcher.found(scope)
+        if found == NOTHING and (
+            # Most events only touch a map of which nothing runs, or say of no interaction: nothing to count.
+            reference is None or not any(name[0] == journey_map.name for name in journeys)
+        ):
+            continue
+        findings.append((matcher, found, journey_map.key_of(fact, scope)))
     touched: list[tuple[str, str]] = []
-    for found in findings:
-        own = found.key is not None and _apply(content, plan, fact, found, found.key)
-        if found.touched and not own and (found.key is None or found.map.key is None):
-            touched += [name for name in content.journeys if name[0] == found.map.name]
-    reference = fact.interaction
+    for matcher, found, key in findings:
+        own = key is not None and _apply(content, plan, fact, matcher.map, found, key)
+        if matcher.touched and not own and (key is None or matcher.map.key is None):
+            touched += [name for name in journeys if name[0] == matcher.map.name]
     if touched and reference is not None:
-        if any(_told(reference.id, fact.channel) in content.journeys[name].recent_interactions for name in touched):
+        told = _told(reference.id, fact.channel)
+        if any(told in journeys[name].recent_interactions for name in touched):
             return  # counted before: one call counts once, also where another journey has progressed since
-        latest = max(touched, key=lambda name: (content.journeys[name].progress_at, name))
-        content.journeys[latest] = _interacted(content.journeys[latest], fact)
+        latest = max(touched, key=lambda name: (journeys[name].progress_at, name))
+        journeys[latest] = _changed(journeys[latest], fact, told, content)
 
 
-def _apply(content: Content, plan: Plan, fact: Fact, found: _Findings, key: str) -> bool:
+def _apply(content: Content, plan: Plan, fact: Fact, journey_map: JourneyMap, found: Found, key: str) -> bool:
     """Start, interactions, stages, goal, fails of one map. Returns whether the fact belongs to a journey of its own."""
-    journey_map, at = found.map, fact.occurred_at
+    at, reference = fact.occurred_at, fact.interaction
     name = (journey_map.name, key)
     journey = content.journeys.get(name)
-    if not (found.starts or found.stages or found.goal or found.fails):
-        if journey is not None and journey_map.key is not None:
-            content.journeys[name] = _interacted(journey, fact)
-            return True
-        return False
+    starts, stages, goal, fails = found
+    told = _told(reference.id, fact.channel) if reference is not None else ""
     if journey is None:
-        opens = found.starts or (bool(found.stages) and journey_map.key is not None)
-        if opens or found.goal:
-            if _settling(content, journey_map, name, at, (COMPLETED, ORPHAN) if opens else (COMPLETED,)):
+        opens = starts or (bool(stages) and journey_map.key is not None)
+        if opens or goal:
+            if _settling(content, journey_map, key, at, (COMPLETED, ORPHAN) if opens else (COMPLETED,)):
                 return True
             if not opens:
                 _orphan(content, journey_map, key, at)
                 return False
         if not opens:
             return False
-        journey = Journey(journey_map.name, key, at, found.starts, at)
         _make_room(content, plan, journey_map, at)
-    elif found.starts and not journey.start_seen:
-        journey = replace(_progressed(journey, journey_map, at), start_seen=True)
-    journey = _interacted(journey, fact)
-    for stage in found.stages:
-        if stage not in journey.stages:
-            journey = replace(_progressed(journey, journey_map, at), stage=stage, stages={**journey.stages, stage: at})
-    content.journeys[name] = journey
-    if found.goal:
+        content.journeys[name] = journey = Journey(journey_map.name, key, at, starts, at)
+    elif found == NOTHING:
+        if journey_map.key is None:
+            return False
+        if told and told not in journey.recent_interactions:
+            content.journeys[name] = _changed(journey, fact, told, content)
+        return True
+    new = [stage for stage in stages if stage not in journey.stages] if stages else stages
+    begins = starts and not journey.start_seen
+    if new or begins or (told and told not in journey.recent_interactions):
+        content.journeys[name] = journey = _changed(journey, fact, told, content)
+        if new or begins:
+            journey.stalls += at >= journey.stalls_at(journey_map)
+            journey.progress_at = at
+            journey.start_seen |= begins
+            for stage in new:
+                journey.stage = stage
+                journey.stages = {**journey.stages, stage: at}
+    if goal:
         end(content, plan, journey, COMPLETED, at)
-    elif found.fails:
+    elif fails:
         end(content, plan, journey, FAILED, at)
     else:
         content.next_due = min(content.next_due, journey.abandons_at(journey_map))
     return True
 
 
-def _settling(
-    content: Content, journey_map: JourneyMap, name: tuple[str, str], at: int, outcomes: tuple[str, ...]
-) -> bool:
+def _settling(content: Content, journey_map: JourneyMap, key: str, at: int, outcomes: tuple[str, ...]) -> bool:
     """Whether this key reached its goal so recently that a new start is an echo of clocks that differ."""
+    name = journey_map.name
     for ended in reversed(content.ended):
-        if (ended.map, ended.key) == name and ended.outcome in outcomes:
+        if ended.key == key and ended.map == name and ended.outcome in outcomes:
             return at < ended.ended_at + journey_map.settles
     return False
 
@@ -124,7 +119,9 @@ def _orphan(content: Content, journey_map: JourneyMap, key: str, at: int) -> Non
     """Counts a goal alone, and remembers it: its start may follow by a clock that is late (TI3)."""
     content.ended.append(Journey(journey_map.name, key, at, False, at, outcome=ORPHAN, ended_at=at))
     del content.ended[:-ENDED_KEPT]
-    _tally(content, journey_map.name, lambda tally: replace(tally, orphan_goals=tally.orphan_goals + 1))
+    tally = (content.tallies.get(journey_map.name) or Tally()).copy()
+    tally.orphan_goals += 1
+    content.tallies[journey_map.name] = tally
 
 
 def _make_room(content: Content, plan: Plan, journey_map: JourneyMap, at: int) -> None:
@@ -136,67 +133,58 @@ def _make_room(content: Content, plan: Plan, journey_map: JourneyMap, at: int) -
         end(content, plan, least, DROPPED, at)
 
 
-def _progressed(journey: Journey, journey_map: JourneyMap, at: int) -> Journey:
-    stalled = at >= journey.stalls_at(journey_map)
-    return Journey(
-        journey.map, journey.key, journey.started_at, journey.start_seen, at, journey.stage, journey.stages,
-        journey.interactions, journey.recent_interactions, journey.stalls + stalled, journey.outcome, journey.ended_at,
-    )  # fmt: skip
-
-
 def _told(interaction: str, channel: str) -> str:
     return f"{channel}:{interaction}"
 
 
-def _interacted(journey: Journey, fact: Fact) -> Journey:
-    """Counts the fact's interaction once on each channel: a call handed from the menu to an agent is one on each."""
-    if fact.interaction is None:
-        return journey
-    told = _told(fact.interaction.id, fact.channel)
-    if told in journey.recent_interactions:
-        return journey
-    counts = {**journey.interactions, fact.channel: journey.interactions.get(fact.channel, 0) + 1}
-    recent = (*journey.recent_interactions[-INTERACTIONS_KEPT + 1 :], told)
-    return replace(journey, interactions=counts, recent_interactions=recent)
+def _changed(journey: Journey, fact: Fact, told: str, content: Content) -> Journey:
+    """A copy of one's own, with the fact's interaction counted once on each channel: a call that is handed from the
+    menu to an agent is one on each.
+    """
+    journey = journey.copy()
+    if told and told not in journey.recent_interactions:
+        journey.interactions = {**journey.interactions, fact.channel: journey.interactions.get(fact.channel, 0) + 1}
+        recent = journey.recent_interactions
+        if len(recent) >= INTERACTIONS_KEPT:
+            recent = _remembered(recent, content)
+        journey.recent_interactions = (*recent, told)
+    return journey
+
+
+def _remembered(recent: tuple[str, ...], content: Content) -> tuple[str, ...]:
+    """The newest, and of the older those that may well come back: they are still among the customer's newest."""
+    older, newest = recent[: -INTERACTIONS_KEPT + 1], recent[-INTERACTIONS_KEPT + 1 :]
+    known = content.interactions
+    return (*[told for told in older if told.partition(":")[2] in known][-INTERACTIONS_MOST:], *newest)
 
 
 def end(content: Content, plan: Plan, journey: Journey, outcome: str, at: int) -> None:
     """Ends a running journey and counts what became of it."""
     journey_map = plan.maps[journey.map]
-    stalled = at >= journey.stalls_at(journey_map)
-    journey = replace(journey, outcome=outcome, ended_at=at, stalls=journey.stalls + stalled)
+    journey = journey.copy()
+    journey.stalls += at >= journey.stalls_at(journey_map)
+    journey.outcome, journey.ended_at = outcome, at
     content.journeys.pop((journey.map, journey.key), None)
     content.ended.append(journey)
     del content.ended[:-ENDED_KEPT]
-    _tally(content, journey.map, lambda tally: tallied(tally, journey, plan))
+    content.tallies[journey.map] = tallied(content.tallies.get(journey.map) or Tally(), journey, plan)
 
 
 def tallied(tally: Tally, journey: Journey, plan: Plan) -> Tally:
     """A tally with one more journey; a running one counts under the outcome `running`."""
-    goal_time, goal_times = tally.goal_time, tally.goal_times
+    tally = tally.copy()
     if journey.outcome == COMPLETED:
         taken = journey.ended_at - journey.started_at
-        goal_time += taken
-        goal_times = _more(goal_times, str((taken // 1_000_000).bit_length()))
-    stages, interactions = tally.stages, tally.interactions
+        tally.goal_time += taken
+        tally.goal_times = _more(tally.goal_times, str((taken // SECOND).bit_length()))
     for stage in journey.stages:
-        stages = _more(stages, stage)
+        tally.stages = _more(tally.stages, stage)
     for channel, count in journey.interactions.items():
-        interactions = _more(interactions, channel, count)
-    return replace(
-        tally,
-        outcomes=_more(tally.outcomes, journey.outcome or "running"),
-        stages=stages,
-        goal_time=goal_time,
-        goal_times=goal_times,
-        stalled=tally.stalled + (journey.stalls > 0),
-        assisted=tally.assisted + any(plan.is_assisted(channel) for channel in journey.interactions),
-        interactions=interactions,
-    )
-
-
-def _tally(content: Content, name: str, change: Any) -> None:
-    content.tallies[name] = change(content.tallies.get(name) or Tally())
+        tally.interactions = _more(tally.interactions, channel, count)
+    tally.outcomes = _more(tally.outcomes, journey.outcome or "running")
+    tally.stalled += journey.stalls > 0
+    tally.assisted += any(plan.is_assisted(channel) for channel in journey.interactions)
+    return tally
 
 
 def _more(counts: Mapping[str, int], name: str, by: int = 1) -> Mapping[str, int]:

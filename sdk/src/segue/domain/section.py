@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .activity import Activity
+from .activity import activity_of
+from .claim import Claim
 from .consent import in_force
 from .content import Content
 from .fact import Fact
@@ -20,6 +21,7 @@ from .identifier import Identifier
 from .interaction import Interaction, InteractionRef
 from .journey import Journey, Tally
 from .plan import Plan
+from .reservation import Reservation
 from .trait import Trait
 from .tree_reading import trait_section
 
@@ -85,7 +87,21 @@ def _tally(tally: Tally) -> Plain:
 
 def _interaction(found: Interaction) -> Plain:
     return [
-        found.id, found.channel, found.direction, found.started_at, found.last_at, found.ended_at, found.outcome
+        found.id, found.channel, found.direction, found.started_at, found.last_at, found.ended_at, found.outcome,
+        *([found.queued] if found.queued else []),
+    ]  # fmt: skip
+
+
+def _reservation(id_: bytes, held: Reservation) -> Plain:
+    return [
+        id_.hex(), held.kind, list(held.slots), held.at, held.expires_at, held.touchpoint, held.frees, held.confirmed
+    ]  # fmt: skip
+
+
+def _claim(claim: Claim) -> Plain:
+    return [
+        claim.scope, claim.holder, claim.since, claim.until, claim.interaction, claim.offered_to, claim.offered_until,
+        claim.note,
     ]  # fmt: skip
 
 
@@ -136,6 +152,18 @@ def plain(content: Content, plan: Plan, *, complete: bool = True) -> dict[str, P
         [_fact(fact) for fact in content.actions],
         {name: list(instants) for name, instants in content.caps.items()},
     ]
+    if content.reservations or content.exposures or content.confirmed:
+        sections["actions"] += [
+            [_reservation(id_, held) for id_, held in content.reservations.items()],
+            {name: list(exposure) for name, exposure in content.exposures.items()},
+            [[id_.hex(), instant] for id_, instant in content.confirmed],
+        ]
+    if content.claims:
+        sections["claims"] = [_claim(claim) for claim in content.claims.values()]
+    if content.choices:
+        sections["choices"] = {name: list(choice) for name, choice in content.choices.items()}
+    if complete and content.apart:
+        sections["apart"] = sorted([i.kind, i.value] for i in content.apart)
     through = content.through
     sections["envelope"] = [
         content.at, [through[0], through[1], through[2].hex()] if through else None, content.facts, content.next_due
@@ -181,6 +209,12 @@ def _read_journeys(content: Content, value: Plain) -> None:
 def _read_actions(content: Content, value: Plain) -> None:
     content.actions = [_read_fact(fact) for fact in value[0]]
     content.caps = {name: tuple(instants) for name, instants in value[1].items()}
+    if len(value) > 2:
+        content.reservations = {
+            bytes.fromhex(id_): Reservation(kind, tuple(slots), *rest) for id_, kind, slots, *rest in value[2]
+        }
+        content.exposures = {name: (arm, at) for name, (arm, at) in value[3].items()}
+        content.confirmed = tuple((bytes.fromhex(id_), instant) for id_, instant in value[4])
 
 
 def _read_envelope(content: Content, value: Plain) -> None:
@@ -195,7 +229,7 @@ _READERS: Final[dict[str, Callable[[Content, Plain], None]]] = {
     "subscriptions": lambda content, value: setattr(content, "subscriptions", _read_bound(value)),
     "timeline": lambda content, value: setattr(content, "timeline", [_read_fact(fact) for fact in value]),
     "activity": lambda content, value: setattr(
-        content, "activity", {name: Activity(total, tuple(recent)) for name, (total, recent) in value.items()}
+        content, "activity", {name: activity_of(total, recent) for name, (total, recent) in value.items()}
     ),
     "interactions": lambda content, value: setattr(
         content, "interactions", {found[0]: Interaction(*found) for found in value}
@@ -204,4 +238,9 @@ _READERS: Final[dict[str, Callable[[Content, Plain], None]]] = {
     "decisions": lambda content, value: setattr(content, "decisions", [_read_fact(fact) for fact in value]),
     "actions": _read_actions,
     "envelope": _read_envelope,
+    "claims": lambda content, value: setattr(content, "claims", {claim[0]: Claim(*claim) for claim in value}),
+    "choices": lambda content, value: setattr(
+        content, "choices", {name: (said, at, who) for name, (said, at, who) in value.items()}
+    ),
+    "apart": lambda content, value: setattr(content, "apart", frozenset(Identifier(*name) for name in value)),
 }
