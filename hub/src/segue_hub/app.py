@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -20,37 +21,69 @@ from segue.v1 import (
     admin_service_pb2_grpc,
     context_pb2,
     context_pb2_grpc,
+    decision_service_pb2,
+    decision_service_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
+    identity_service_pb2,
+    identity_service_pb2_grpc,
     plan_service_pb2,
     plan_service_pb2_grpc,
+    replay_service_pb2,
+    replay_service_pb2_grpc,
+    reservation_service_pb2,
+    reservation_service_pb2_grpc,
+    store_service_pb2,
+    store_service_pb2_grpc,
     sync_pb2,
     sync_pb2_grpc,
 )
-from segue.wire import fact_from_bytes, fact_to_bytes
+from segue.wire import fact_from_bytes, fact_to_bytes, stamped
 
 from .clock import SystemClock
 from .http.side_port import SidePort
 from .server.admin_service import AdminService
+from .server.audience_watches import Watching
 from .server.context_service import ContextService, Projections
+from .server.decision_service import DecisionService
 from .server.event_service import EventService
 from .server.gate import Gate
+from .server.identity_service import IdentityService
 from .server.plan_service import PlanService
+from .server.replay_service import ReplayService
+from .server.reservation_service import ReservationService
+from .server.store_service import StoreService
 from .server.sync_service import SyncService
+from .services.affected import Affected
 from .services.audiences import Audiences
 from .services.contexts import Contexts
+from .services.decisions import Decisions
+from .services.earlier_plans import EarlierPlans
+from .services.entry import Entry
+from .services.explanations import Explanations
 from .services.fan_out import FanOut
-from .services.ingest import Entry, Ingest
+from .services.identities import Identities
+from .services.ingest import Ingest
+from .services.ledger import Ledger
+from .services.moments import Moments
 from .services.overview import Overview
+from .services.past import Past
 from .services.plans import Plans
+from .services.previews import Previews
+from .services.question_book import load_book
+from .services.replays import Replays
 from .services.reports import Reports
+from .services.reservations import Reservations
 from .services.resolution import Resolved
+from .services.statements import Statements
+from .services.sweep import Sweep
 from .services.timers import Timers
 from .services.touchpoints import Touchpoints
+from .services.workspace import WorkspaceLog
 from .settings import Settings
 from .storage.memory import MemoryStore
 from .storage.ports import Checkpoint, Store
-from .storage.sqlite import SqliteStore
+from .storage.sqlite import SqliteStore, copy_store
 
 log = structlog.get_logger("segue.hub")
 
@@ -69,6 +102,11 @@ _NAMES = [
     sync_pb2.DESCRIPTOR.services_by_name["SyncService"].full_name,
     plan_service_pb2.DESCRIPTOR.services_by_name["PlanService"].full_name,
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+    reservation_service_pb2.DESCRIPTOR.services_by_name["ReservationService"].full_name,
+    store_service_pb2.DESCRIPTOR.services_by_name["StoreService"].full_name,
+    replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name,
+    decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name,
+    identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"].full_name,
 ]
 
 
@@ -77,21 +115,29 @@ class _Listeners:
     """Ingest tells; contexts fold first, then audiences and streams hear of it."""
 
     contexts: Contexts
+    earlier: EarlierPlans
     audiences: Audiences
     fan_out: FanOut
+    ledger: Ledger
 
     def resolved(self, resolved: Resolved) -> None:
         self.contexts.resolved(resolved)
+        self.earlier.resolved(resolved)
         self.audiences.resolved(resolved)
         self.fan_out.resolved(resolved)
+        self.ledger.resolved(resolved)
 
     def accepted(self, entries: Sequence[Entry]) -> None:
+        self.ledger.overtaken(entries)
         self.contexts.accepted(entries)
+        self.earlier.accepted(entries)
         self.audiences.accepted(entries)
         self.fan_out.accepted(entries)
+        self.ledger.accepted(entries)
 
     def settled(self, position: int) -> None:
         self.contexts.settled(position)
+        self.ledger.settled(position)
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
         return self.contexts.checkpoints()
@@ -116,32 +162,58 @@ class Hub:
         self.http_port = 0
         self._stopping = asyncio.Event()
         self._broken = ""
+        book = load_book(settings.decisions)
         if store is None:
             store = SqliteStore(settings.store) if settings.store is not None else MemoryStore()
         self.store: Store = store
         self.plans = Plans(self.store, self.clock)
+        self.workspace = WorkspaceLog(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes)
         self.contexts = Contexts(self.store, self.plans, fact_from_bytes, settings.heads)
-        self.ingest = Ingest(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken)
-        self.plans.write = self.ingest.exclusively
+        self.ingest = Ingest(
+            self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped
+        )
+        self.plans.write = self.workspace.write = self.ingest.exclusively
         self.touchpoints = Touchpoints(self.store, self.clock)
         self.touchpoints.write = self.ingest.exclusively
         self.timers = Timers(self.clock)
+        self.earlier = EarlierPlans(self.contexts, self.plans)
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
         self.fan_out = FanOut(self.contexts)
+        self.ledger = Ledger(
+            self.store, self.contexts, self.plans, self.timers, self.clock, fact_from_bytes, settings.heads
+        )
+        self.ledger.write, self.ledger.on_broken = self.ingest.exclusively, self._on_broken
+        self.ingest.beside = self.ledger.stage
         self.plans.listeners.append(self.fan_out.everything)
+        self.workspace.listeners += [
+            self.contexts.informed, self.earlier.informed, self.audiences.informed, self.fan_out.informed,
+            self.ledger.informed,
+        ]  # fmt: skip
         self.touchpoints.listeners.append(self.fan_out.rouse)
         self.reports = Reports(self.contexts, self.plans, self.clock)
+        self.moments = Moments(self.store, self.plans, self.clock, fact_from_bytes)
+        self.identities = Identities(self.store)
+        self.past = Past(self.store, self.identities, fact_from_bytes)
+        self.replays = Replays(self.store, self.plans, self.contexts, fact_from_bytes)
+        self.sweep = Sweep(self.store, self.plans, self.contexts, self.ingest, fact_from_bytes)
         self.overview = Overview(
-            self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints, self.clock
-        )
+            self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints,
+            self.sweep, self.clock,
+        )  # fmt: skip
+        self.decisions = Decisions(
+            book, self.contexts, self.plans, self.ingest, self.clock, self.store.incarnation
+        )  # fmt: skip
+        self.overview.decisions = self.decisions.plain
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._side_port: SidePort | None = None
 
     async def start(self) -> None:
         """Serves."""
-        self.ingest.start(_Listeners(self.contexts, self.audiences, self.fan_out))
+        self.ledger.start()
+        self.ingest.start(_Listeners(self.contexts, self.earlier, self.audiences, self.fan_out, self.ledger))
         self.timers.start()
+        self.sweep.start()
         gate = Gate(self.touchpoints)
         server = grpc.aio.server(interceptors=[gate], options=_OPTIONS)
         self._add_services(server, gate)
@@ -154,7 +226,9 @@ class Hub:
         await server.start()
         self._server = server
         if self.settings.http_port is not None:
-            self._side_port = SidePort(self.ingest, self.plans, self.touchpoints, self.overview)
+            self._side_port = SidePort(
+                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions
+            )  # fmt: skip
             self.http_port = await self._side_port.start(self.settings.host, self.settings.http_port)
         for name in ("", *_NAMES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -163,9 +237,31 @@ class Hub:
 
     def _add_services(self, server: Any, gate: Gate) -> None:
         projections = Projections(self.contexts, self.plans, self.clock, self.store.incarnation)
-        event_service_pb2_grpc.add_EventServiceServicer_to_server(EventService(self.ingest, self.plans, gate), server)
+        watching = Watching(
+            self.audiences, self.ledger, self.contexts, projections, self.plans, self.fan_out, self.store
+        )
+        event_service_pb2_grpc.add_EventServiceServicer_to_server(
+            EventService(self.ingest, self.workspace, self.plans, gate), server
+        )
+        path = self.settings.store
+        copy = partial(copy_store, path) if path is not None else None
+        stores = StoreService(copy, path.parent if path is not None else None, gate)
+        store_service_pb2_grpc.add_StoreServiceServicer_to_server(stores, server)
+        reservations = Reservations(self.contexts, self.plans, self.ingest, self.clock)
+        reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(
+            ReservationService(reservations, self.plans, gate, self.clock), server
+        )
         context_pb2_grpc.add_ContextServiceServicer_to_server(
-            ContextService(self.contexts, projections, self.plans, gate, self.clock), server
+            ContextService(self.contexts, projections, self.plans, self.past, self.moments, gate, self.clock), server
+        )
+        previews = Previews(self.store, self.plans, self.clock, fact_from_bytes)
+        identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(
+            IdentityService(
+                Explanations(self.store, self.identities, self.moments, fact_from_bytes),
+                Statements(self.ingest, previews, self.plans, self.clock),
+                Affected(self.store, self.plans, self.identities, self.moments, fact_from_bytes),
+            ),
+            server,
         )
         sync_pb2_grpc.add_SyncServiceServicer_to_server(
             SyncService(
@@ -173,7 +269,8 @@ class Hub:
                 self.contexts,
                 projections,
                 self.plans,
-                self.audiences,
+                self.earlier,
+                watching,
                 self.timers,
                 self.store,
                 gate,
@@ -191,9 +288,17 @@ class Hub:
                 self.reports,
                 self.overview,
                 self.touchpoints,
+                self.past,
+                self.moments,
                 fact_from_bytes,
             ),
             server,
+        )
+        decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
+            DecisionService(self.decisions, self.plans, gate), server
+        )
+        replay_service_pb2_grpc.add_ReplayServiceServicer_to_server(
+            ReplayService(self.replays, projections, gate), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([*_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
@@ -227,6 +332,9 @@ class Hub:
             await self._side_port.stop()
         if self._server is not None:
             await self._server.stop(grace / 2)
+        await self.decisions.pool.close()
+        await self.sweep.close()
+        await self.ledger.close()
         await self.ingest.close()
         await self.timers.close()
         self.store.close()

@@ -23,6 +23,7 @@ class Settings:
         certificate, private_key: TLS files.
         insecure: without TLS; loopback only.
         heads: how many live contexts are kept.
+        decisions: modules whose decision functions the hub runs: `MODULE`, `MODULE:OBJECT`, `FILE.py` ...
     """
 
     store: Path | None = None
@@ -33,6 +34,7 @@ class Settings:
     private_key: Path | None = None
     insecure: bool = False
     heads: int = 100_000
+    decisions: tuple[str, ...] = ()
 
     def validate(self) -> Settings:
         """Returns itself.

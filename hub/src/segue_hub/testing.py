@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .app import Hub
 from .checking.plan_check import check_plan, read_directory
-from .services.touchpoints import ADMIN
 from .settings import Settings
 
 
@@ -32,7 +31,7 @@ class RunningHub:
         self._loop = loop
         self.address = f"127.0.0.1:{hub.port}"
         self.http = f"http://127.0.0.1:{hub.http_port}"
-        self.admin_key = self.call(hub.touchpoints.issue(ADMIN))
+        self.admin_key = self.call(hub.touchpoints.issue_admin())
 
     def call(self, coroutine: Any) -> Any:
         """Runs a coroutine on the hub's loop and waits for it."""
@@ -63,6 +62,7 @@ def run_hub(
     store: Path | None = None,
     port: int = 0,
     clock: Callable[[], int] | None = None,
+    decisions: Sequence[str] = (),
 ) -> Iterator[RunningHub]:
     """Serves a hub while the block runs.
 
@@ -71,12 +71,14 @@ def run_hub(
         store: a SQLite file; memory where not given.
         port: 0 takes a free one.
         clock: time in microseconds; the machine's where not given.
+        decisions: modules whose decision functions the hub runs, as of `segue-hub serve --decisions`.
     """
     ready, failed = threading.Event(), []
     made: list[tuple[Hub, asyncio.AbstractEventLoop]] = []
 
     async def serve() -> None:
-        hub = Hub(Settings(store=store, port=port, http_port=0, insecure=True), clock)
+        settings = Settings(store=store, port=port, http_port=0, insecure=True, decisions=tuple(decisions))
+        hub = Hub(settings, clock)
         await hub.start()
         made.append((hub, asyncio.get_running_loop()))
         ready.set()

@@ -9,9 +9,12 @@ import click
 
 from .. import __version__
 from .audiences import audience
-from .customers import customer, decision
+from .customers import customer
+from .decisions import decision
 from .events import events
+from .identities import identity
 from .imports import import_
+from .incidents import incident
 from .journeys import journeys
 from .plans import plan
 from .serve import dev, serve
@@ -30,5 +33,8 @@ def main() -> None:
     """
 
 
-for command in (serve, dev, plan, touchpoint, events, customer, decision, audience, journeys, status, store, import_):
+for command in (
+    serve, dev, plan, touchpoint, events, incident, customer, identity, decision, audience, journeys, status, store,
+    import_,
+):  # fmt: skip
     main.add_command(command)

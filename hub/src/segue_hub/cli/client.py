@@ -15,7 +15,14 @@ import click
 import grpc
 from segue.domain.identifier import Identifier, parse_identifier
 from segue.errors import FactError
-from segue.v1 import admin_service_pb2_grpc, event_service_pb2_grpc, plan_service_pb2_grpc
+from segue.v1 import (
+    admin_service_pb2_grpc,
+    event_service_pb2_grpc,
+    identity_service_pb2_grpc,
+    plan_service_pb2_grpc,
+    store_service_pb2_grpc,
+    sync_pb2_grpc,
+)
 
 from ..settings import is_loopback
 from .output import fail
@@ -31,6 +38,9 @@ class Client:
     admin: Any
     plans: Any
     events: Any
+    sync: Any
+    identities: Any
+    stores: Any
 
 
 def connect(address: str, key: str, ca: str) -> Client:
@@ -48,10 +58,15 @@ def connect(address: str, key: str, ca: str) -> Client:
         admin_service_pb2_grpc.AdminServiceStub(channel),
         plan_service_pb2_grpc.PlanServiceStub(channel),
         event_service_pb2_grpc.EventServiceStub(channel),
+        sync_pb2_grpc.SyncServiceStub(channel),
+        identity_service_pb2_grpc.IdentityServiceStub(channel),
+        store_service_pb2_grpc.StoreServiceStub(channel),
     )
 
 
-class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class _Bearer(
+    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor
+):  # fmt: skip
     """Puts the key on every call."""
 
     def __init__(self, key: str) -> None:
@@ -66,6 +81,9 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         return continuation(self._with_key(client_call_details), request)
+
+    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return continuation(self._with_key(client_call_details), request_iterator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`customer` and `decision`: what is known of one customer, and why something was decided."""
+"""`customer`: what is known of one customer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import click
 from segue.v1 import admin_service_pb2 as pb
 from segue.wire import fact_from_wire, identifier_to_wire
 
-from ..services.reports import fact_plain
+from ..services.portrait import fact_plain
 from .client import TIMEOUT, Client, hub_options, identifier_argument
-from .output import answering, console, fail, json_option, print_heading, print_json, print_table
+from .identities import print_affected, print_reasons
+from .instants import instant, known
+from .output import answering, console, json_option, print_heading, print_json, print_table
 
 
 @click.group()
@@ -19,18 +21,21 @@ def customer() -> None:
     """Look at one customer by any identifier, e.g. account=A-1009."""
 
 
-@click.group()
-def decision() -> None:
-    """Look at decisions."""
+_KNOWN = click.option(
+    "--known-at", default="", help="By what the hub knew at this instant, or through this position of its log."
+)
+_PLAN = click.option("--plan", "digest", default="", help="Folded by this plan; the one in force where not given.")
 
 
-def _shown(client: Client, identifier: str) -> dict[str, Any]:
-    request = pb.ShowCustomerRequest(identifier=identifier_to_wire(identifier_argument(identifier)))
+def _shown(client: Client, identifier: str, as_of: int = 0, known_at: str = "", plan: str = "") -> dict[str, Any]:
+    request = pb.ShowCustomerRequest(
+        identifier=identifier_to_wire(identifier_argument(identifier)), as_of=as_of, known=known(known_at), plan=plan
+    )
     with answering(client.address):
         return dict(json.loads(client.admin.ShowCustomer(request, timeout=TIMEOUT).document))
 
 
-def _facts(client: Client, identifier: str, kind: str, limit: int) -> list[dict[str, Any]]:
+def facts_of(client: Client, identifier: str, kind: str, limit: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     token = ""
     with answering(client.address):
@@ -49,15 +54,26 @@ def _facts(client: Client, identifier: str, kind: str, limit: int) -> list[dict[
 
 @customer.command()
 @click.argument("identifier")
+@click.option("--as-of", default="", help="As it was at this instant: RFC 3339, or how long ago, e.g. 1h.")
+@_KNOWN
+@_PLAN
 @json_option
 @hub_options()
-def show(client: Client, identifier: str, as_json: bool) -> None:
-    """The whole context: who she is, where on which journey, what was decided and done."""
-    plain = _shown(client, identifier)
+def show(client: Client, identifier: str, as_of: str, known_at: str, digest: str, as_json: bool) -> None:
+    r"""The whole context: who she is, where on which journey, what was decided and done.
+
+    \b
+    segue-hub customer show account=A-1009
+    segue-hub customer show account=A-1009 --as-of 2026-03-03T10:00:00Z
+    segue-hub customer show account=A-1009 --as-of 1d --known-at 1d
+    """
+    at = instant(as_of, "--as-of") if as_of else 0
+    plain = _shown(client, identifier, at, known_at, digest)
     if as_json:
         print_json(plain)
         return
-    rest = f"  version {plain['version']}, {plain['facts']} facts, plan {plain['plan']}"
+    then = f", as of {plain['as_of']}" if "as_of" in plain else ""
+    rest = f"  version {plain['version']}, {plain['facts']} facts, plan {plain['plan']}{then}"
     print_heading(plain["customer"], rest)
     console.print(f"  {plain['brief']}\n", markup=False)
     console.print(f"known by   {'  '.join(plain['identifiers'])}", markup=False)
@@ -99,7 +115,7 @@ def _outcome(fact: dict[str, Any]) -> str:
 @hub_options()
 def timeline(client: Client, identifier: str, limit: int, kind: str, as_json: bool) -> None:
     """All facts, newest first."""
-    facts = _facts(client, identifier, kind, limit)
+    facts = facts_of(client, identifier, kind, limit)
     if as_json:
         print_json(facts)
         return
@@ -112,38 +128,53 @@ def timeline(client: Client, identifier: str, limit: int, kind: str, as_json: bo
 
 @customer.command()
 @click.argument("identifier")
+@click.argument("since", metavar="FROM")
+@click.argument("until", metavar="TO", default="now")
+@_KNOWN
+@_PLAN
 @json_option
 @hub_options()
-def identity(client: Client, identifier: str, as_json: bool) -> None:
+def diff(
+    client: Client, identifier: str, since: str, until: str, known_at: str, digest: str, as_json: bool
+) -> None:  # fmt: skip
+    r"""What changed between two instants: who she is, traits, consents, journeys, audiences, what was decided.
+
+    \b
+    segue-hub customer diff account=A-1009 2026-03-03T10:00:00Z 2026-03-04T10:00:00Z
+    segue-hub customer diff account=A-1009 1d now
+    """
+    request = pb.DiffCustomerRequest(
+        identifier=identifier_to_wire(identifier_argument(identifier)), since=instant(since, "FROM"),
+        until=instant(until, "TO"), known=known(known_at), plan=digest,
+    )  # fmt: skip
+    with answering(client.address):
+        plain = json.loads(client.admin.DiffCustomer(request, timeout=TIMEOUT).document)
+    if as_json:
+        print_json(plain)
+        return
+    print_heading(plain["customer"], f"  from {plain['from']} to {plain['to']}, {plain['facts']:+d} facts")
+    for sentence in plain["words"] or ["nothing changed"]:
+        console.print(f"  {sentence}", markup=False)
+
+
+@customer.command()
+@click.argument("identifier")
+@click.option("--explain", is_flag=True, help="Which links hold her identifiers together, which do not, and why.")
+@click.option("--affected", is_flag=True, help="What was decided while she was held to be somebody else.")
+@click.option("--limit", default=100, show_default=True, help="Of --affected.")
+@json_option
+@hub_options()
+def identity(client: Client, identifier: str, explain: bool, affected: bool, limit: int, as_json: bool) -> None:
     """Who she is: all identifiers, strongest first."""
+    if explain:
+        print_reasons(client, identifier, as_json)
+        return
+    if affected:
+        print_affected(client, identifier, limit, as_json)
+        return
     plain = _shown(client, identifier)
     if as_json:
         print_json({"customer": plain["customer"], "identifiers": plain["identifiers"]})
         return
     for name in plain["identifiers"]:
         console.print(f"{'*' if name == plain['customer'] else ' '} {name}", markup=False)
-
-
-@decision.command()
-@click.argument("identifier")
-@click.argument("name", default="")
-@click.option("--limit", default=5, show_default=True)
-@json_option
-@hub_options()
-def explain(client: Client, identifier: str, name: str, limit: int, as_json: bool) -> None:
-    """Why the newest decisions (of one NAME) came out as they did: what was read, what guardrails said."""
-    facts = [f for f in _facts(client, identifier, "decision", 10_000) if name in ("", f["type"])][:limit]
-    if as_json:
-        print_json(facts)
-        return
-    if not facts:
-        fail(f"no decision{f' {name!r}' if name else ''} is recorded for {identifier}")
-    for fact in facts:
-        properties = fact["properties"]
-        rest = f" = {properties.get('value')!r}  at {fact['occurred_at']} by {fact['touchpoint']}"
-        print_heading(fact["type"], rest)
-        console.print(f"  {properties.get('explain', properties.get('reason', ''))}", markup=False)
-        console.print(
-            f"  plan {properties.get('plan')}, context version {properties.get('version')}, id {fact['id']}",
-            markup=False,
-        )

@@ -15,7 +15,7 @@ from segue.domain.interaction import InteractionRef
 from segue.v1 import admin_service_pb2, event_service_pb2
 from segue.wire import fact_from_wire, fact_to_wire, identifier_to_wire
 
-from ..services.reports import fact_plain
+from ..services.portrait import fact_plain
 from .client import TIMEOUT, Client, hub_options, identifier_argument
 from .output import answering, console, fail, json_option, print_json
 
@@ -35,7 +35,13 @@ def _value(text: str) -> Any:
 @events.command()
 @click.argument("type")
 @click.argument("identifiers", nargs=-1, required=True)
-@click.option("--property", "-p", "properties", multiple=True, help="name=value; JSON values are taken as such.")
+@click.option(
+    "--property",
+    "-p",
+    "properties",
+    multiple=True,
+    help="""name=value; JSON values are taken as such (a text of digits: name='"77"').""",
+)
 @click.option("--channel", default="", help="Where it happened; the touchpoint's own where not given.")
 @click.option("--kind", type=click.Choice(KINDS), default=EVENT, show_default=True)
 @click.option("--at", "moment", default="", help="RFC 3339; now where not given.")
@@ -108,7 +114,7 @@ def tail(client: Client, identifiers: tuple[str, ...], after: int, count: int, a
             else:
                 console.print(
                     f"{plain['position']:>8}  {plain['occurred_at']}  {plain['touchpoint']:<8} {plain['kind']:<9}"
-                    f" {plain['type']:<24} {' '.join(plain['identifiers'])}  {json.dumps(plain['properties'])}",
+                    f" {plain['type']:<24} {' '.join(plain.get('identifiers', ()))}  {json.dumps(plain['properties'])}",
                     markup=False,
                 )  # fmt: skip
             seen += 1

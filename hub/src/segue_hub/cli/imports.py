@@ -15,7 +15,7 @@ from ..importing.mapping import Mapper, Tally
 from ..importing.mapping_check import MappingInvalid, check_columns, load_mapping
 from ..importing.progress import Progress, keep_rejects
 from ..importing.reader import UNIFORM, BrokenRow, Row, format_of, rows
-from ..importing.run import HubAway, Import
+from ..importing.run import HubAway, Import, StoreReplaced, incarnation_of
 from .client import Client, hub_options
 from .output import answering, console, errors, fail, json_option, print_json
 
@@ -67,6 +67,9 @@ def import_(
     except HubAway as error:
         fail(f"the hub at {client.address} is away ({error}); run the same command again to go on", 3)
         return
+    except StoreReplaced:
+        fail(f"the hub at {client.address} has another store than when this began; run the same command again", 3)
+        return
     _told(tally, rejects, as_json, dry_run=dry_run)
 
 
@@ -89,8 +92,10 @@ def _imported(
     client: Client, file: Path, mapper: Mapper, found: Rows, rejects: Path, patience: float, as_json: bool
 ) -> Tally:
     stat = file.stat()
-    # Another file, another mapping or another hub begins anew; what is there already is a duplicate then.
-    key = f"{mapper.digest}:{client.address}:{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    with answering(client.address):
+        store = incarnation_of(client.sync.Sync, patience)
+    # Another file, another mapping or another store begins anew; what is there already is a duplicate then.
+    key = f"{mapper.digest}:{store}:{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
     progress = Progress(Path(f"{file.name}.import"), key)
     skip = progress.rows()
     if skip:
@@ -98,6 +103,8 @@ def _imported(
     keep_rejects(rejects, skip)
     with rejects.open("a", encoding="utf-8") as out, _Shown(quiet=as_json) as shown, answering(client.address):
         tally = Import(mapper, client.events.PublishEvents, progress, out, patience).run(found, skip, shown)
+        if incarnation_of(client.sync.Sync, patience) != store:
+            raise StoreReplaced
     progress.forget()
     if rejects.stat().st_size == 0:
         rejects.unlink()

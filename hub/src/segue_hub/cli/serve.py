@@ -27,13 +27,22 @@ from .output import console, fail
 def _configure_log(form: str) -> None:
     people = form == "people" or (form == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if people else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # rich shows local values
+        )
+        if people
+        else structlog.processors.JSONRenderer()
+    )
+    # Local values would be what customers' facts say: a log tells places, never those.
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks if not people else structlog.processors.StackInfoRenderer(),
+            tracebacks if not people else structlog.processors.StackInfoRenderer(),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -41,13 +50,18 @@ def _configure_log(form: str) -> None:
     )
 
 
-def _calm_collector() -> None:
-    """Cycles are sought among young objects only: contexts have none, and a search of them all stops the hub.
+def _tune() -> None:
+    """Fits the interpreter to a hub: much memory that lives long, and two threads that work hand in hand.
 
-    Over 100,000 live contexts one full collection takes more than a second, and they come often while contexts grow.
+    Cycles are sought among young objects only: contexts have none, and a search of them all stops the hub. Over 100,000
+    live contexts one full collection takes more than a second, and they come often while contexts grow.
+
+    The writer's thread waits for the interpreter after every statement; at the usual 5 ms a busy loop would let it wait
+    longer than it works.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 1_000_000)
+    sys.setswitchinterval(0.0005)
 
 
 async def _until_told(hub: Hub) -> str:
@@ -82,7 +96,7 @@ async def _admin_key(hub: Hub, store: Path) -> None:
     path = store.with_name(f"{store.name}.admin-key")
     if path.is_file() and hub.touchpoints.owner(path.read_text(encoding="utf-8").strip()) == ADMIN:
         return
-    key = await hub.touchpoints.issue(ADMIN)
+    key = await hub.touchpoints.issue_admin()
     # Written aside and moved: whoever waits for the file finds a whole key in it.
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
@@ -94,11 +108,17 @@ async def _admin_key(hub: Hub, store: Path) -> None:
 
 async def _serve(settings: Settings) -> str:
     hub = _made(settings)
-    _calm_collector()
+    _tune()
     await _started(hub)
     assert settings.store is not None
     await _admin_key(hub, settings.store)
     return await _until_told(hub)
+
+
+_DECISIONS = click.option(
+    "--decisions", multiple=True, metavar="MODULE[:OBJECT]",
+    help="Run the decision functions of this module (or FILE.py) in the hub; may be repeated.",
+)  # fmt: skip
 
 
 @click.command()
@@ -112,10 +132,11 @@ async def _serve(settings: Settings) -> str:
 @click.option("--private-key", type=click.Path(path_type=Path), help="TLS private key (PEM).")
 @click.option("--insecure", is_flag=True, help="No TLS. Listens on loopback only.")
 @click.option("--heads", default=100_000, show_default=True, help="Live contexts kept in memory.")
+@_DECISIONS
 @click.option("--log", "log_form", type=click.Choice(["auto", "json", "people"]), default="auto", show_default=True)
 def serve(
     store: Path, host: str, port: int, http_port: int, certificate: Path | None, private_key: Path | None,
-    insecure: bool, heads: int, log_form: str,
+    insecure: bool, heads: int, decisions: tuple[str, ...], log_form: str,
 ) -> None:  # fmt: skip
     """Runs a hub on one SQLite file, until SIGTERM or Ctrl-C.
 
@@ -124,7 +145,7 @@ def serve(
     _configure_log(log_form)
     settings = Settings(
         store=store, host=host, port=port, http_port=http_port, certificate=certificate, private_key=private_key,
-        insecure=insecure, heads=heads,
+        insecure=insecure, heads=heads, decisions=decisions,
     )  # fmt: skip
     broken = asyncio.run(_serve(settings))
     if broken:
@@ -150,7 +171,7 @@ async def _dev(settings: Settings, folder: Path | None, touchpoint: str) -> None
     files = read_directory(folder) if folder is not None else {}
     if folder is not None:
         await _push(hub, folder, files)
-    key, admin = await hub.touchpoints.issue(touchpoint), await hub.touchpoints.issue(ADMIN)
+    key, admin = await hub.touchpoints.issue(touchpoint), await hub.touchpoints.issue_admin()
     console.print("\nIn the touchpoint's terminal:\n")
     console.print(f"export SEGUE_HUB={hub.settings.host}:{hub.port}\nexport SEGUE_KEY={key}", markup=False)
     console.print("\nTo look inside (segue-hub status, customer show, events send ...):\n")
@@ -180,12 +201,15 @@ async def _reload(hub: Hub, folder: Path, files: dict[str, str]) -> None:
 @click.option("--touchpoint", default="chat", show_default=True, help="Whose key is printed.")
 @click.option("--port", default=7171, show_default=True, help="0 takes a free one.")
 @click.option("--http-port", default=7172, show_default=True, help="0 takes a free one.")
-def dev(folder: Path | None, touchpoint: str, port: int, http_port: int) -> None:
+@_DECISIONS
+def dev(folder: Path | None, touchpoint: str, port: int, http_port: int, decisions: tuple[str, ...]) -> None:
     """Runs a hub to try things with: temporary store, loopback, the plan reloaded when a file is saved.
 
     Prints the two export lines that a touchpoint needs.
     """
     _configure_log("people")
     with tempfile.TemporaryDirectory(prefix="segue-dev-") as temporary:
-        settings = Settings(store=Path(temporary) / "segue.db", port=port, http_port=http_port, insecure=True)
+        settings = Settings(
+            store=Path(temporary) / "segue.db", port=port, http_port=http_port, insecure=True, decisions=decisions
+        )
         asyncio.run(_dev(settings, folder, touchpoint))

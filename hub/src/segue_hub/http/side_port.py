@@ -1,4 +1,4 @@
-"""The side port: /metrics for Prometheus, /healthz, POST /v1/events for CloudEvents.
+"""The side port: /metrics for Prometheus, /healthz, POST /v1/events for CloudEvents, POST /v1/decide.
 
 Owns HTTP and the names of the metrics. Listens beside gRPC on the same address.
 """
@@ -14,13 +14,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from segue.errors import FactError
 
-from ..services.admission import rejected
+from ..services.admission import misfit
+from ..services.decisions import Decisions
 from ..services.failure import Refusal
 from ..services.ingest import Ingest
 from ..services.overview import Overview
 from ..services.plans import Plans
 from ..services.touchpoints import ADMIN, Touchpoints
 from .cloud_events import fact_of
+from .decide import STATUS, answer_plain, asked_of
 
 
 class _Figures:
@@ -43,27 +45,66 @@ class _Figures:
         for sort, count in plain["store"].items():
             stored.add_metric([sort], count)
         yield stored
+        refused = GaugeMetricFamily(
+            "segue_links_refused", "Links that hold nothing together, by verdict.", labels=["verdict"]
+        )
+        for verdict, count in plain["links_refused"].items():
+            refused.add_metric([verdict], count)
+        yield refused
+        asked = CounterMetricFamily("segue_decisions", "Decisions run by the hub, by what became.", labels=["result"])
+        for result in ("answered", "overdue", "refused", "failed", "recorded"):
+            asked.add_metric([result], plain["decisions"][result])
+        yield asked
+        yield from _ordinals(plain["sequences"]["touchpoints"])
         yield GaugeMetricFamily("segue_position", "Last position of the change log.", plain["position"])
         yield GaugeMetricFamily("segue_folded", "Position up to which contexts are folded.", plain["folded"])
         yield GaugeMetricFamily("segue_instances", "Connected SDK instances.", len(plain["instances"]))
         yield GaugeMetricFamily("segue_subscriptions", "Subscriptions of all streams.", plain["subscriptions"])
+        yield CounterMetricFamily(
+            "segue_audience_resets", "Streams given an audience anew, since they did not read.",
+            plain["audiences"]["resets"],
+        )  # fmt: skip
         yield GaugeMetricFamily("segue_timers_pending", "Wake-ups armed.", plain["timers"]["pending"])
         yield CounterMetricFamily("segue_timers_fired", "Wake-ups fired.", plain["timers"]["fired"])
         unknown = CounterMetricFamily("segue_unknown_events", "Events the vocabulary does not know.", labels=["type"])
         for entry in plain["unknown_events"]:
             unknown.add_metric([entry["type"]], entry["count"])
         yield unknown
+        traits = CounterMetricFamily("segue_unknown_traits", "Traits the vocabulary does not know.", labels=["name"])
+        for entry in plain["unknown_traits"]:
+            traits.add_metric([entry["name"]], entry["count"])
+        yield traits
         yield GaugeMetricFamily("segue_serving", "1 while the store takes facts.", int(plain["serving"]))
+
+
+def _ordinals(touchpoints: dict[str, Any]) -> Iterator[Metric]:
+    known = "Ordinals of producers by what became of them: arrived, missing, doubtful, untracked, or lost by reason."
+    family = GaugeMetricFamily("segue_ordinals", known, labels=["touchpoint", "state", "reason"])
+    producers = GaugeMetricFamily("segue_producers", "Producers that books are kept of.", labels=["touchpoint"])
+    known = "What the books amounted to that were forgotten: producers, and ordinals by state."
+    forgotten = GaugeMetricFamily("segue_ordinals_forgotten", known, labels=["touchpoint", "state"])
+    for touchpoint, sums in touchpoints.items():
+        for state in ("arrived", "missing", "doubtful", "untracked"):
+            family.add_metric([touchpoint, state, ""], sums[state])
+        for reason, count in sums["lost"].items():
+            family.add_metric([touchpoint, "lost", reason], count)
+        producers.add_metric([touchpoint], sums["producers"])
+        for state, count in sums["forgotten"].items():
+            forgotten.add_metric([touchpoint, state], count)
+    yield from (family, producers, forgotten)
 
 
 class SidePort:
     """HTTP beside gRPC."""
 
-    def __init__(self, ingest: Ingest, plans: Plans, touchpoints: Touchpoints, overview: Overview) -> None:
+    def __init__(
+        self, ingest: Ingest, plans: Plans, touchpoints: Touchpoints, overview: Overview, decisions: Decisions
+    ) -> None:
         self._ingest = ingest
         self._plans = plans
         self._touchpoints = touchpoints
         self._overview = overview
+        self._decisions = decisions
         self._registry = CollectorRegistry()
         self._registry.register(_Figures(overview))
         self._runner: web.AppRunner | None = None
@@ -74,6 +115,7 @@ class SidePort:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_post("/v1/events", self._events)
+        app.router.add_post("/v1/decide", self._decide)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
@@ -91,10 +133,27 @@ class SidePort:
         serving = self._ingest.accepting
         return web.json_response({"serving": serving}, status=200 if serving else 503)
 
+    async def _decide(self, request: web.Request) -> web.Response:
+        owner = self._owner(request)
+        if owner is None:
+            return _error(401, "KEY_INVALID", "no valid touchpoint key: send Authorization: Bearer $SEGUE_KEY")
+        try:
+            body = orjson.loads(await request.read())
+            answer = await self._decisions.decide(asked_of(body), self._plans.current.grant(owner))
+        except orjson.JSONDecodeError as error:
+            return _error(400, "INPUT_INVALID", f"body: no JSON: {error}")
+        except Refusal as error:
+            return _error(STATUS.get(error.code, 400), error.code, str(error))
+        return web.json_response(answer_plain(answer))
+
+    def _owner(self, request: web.Request) -> str | None:
+        """The touchpoint whose key it is; None where there is none, or it is the admin's."""
+        owner = self._touchpoints.owner(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        return owner if owner != ADMIN else None
+
     async def _events(self, request: web.Request) -> web.Response:
-        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        owner = self._touchpoints.owner(key)
-        if owner is None or owner == ADMIN:
+        owner = self._owner(request)
+        if owner is None:
             return _error(401, "KEY_INVALID", "no valid touchpoint key: send Authorization: Bearer $SEGUE_KEY")
         try:
             body = orjson.loads(await request.read())
@@ -115,7 +174,7 @@ class SidePort:
         try:
             return fact_of(event, self._overview.now())
         except FactError as error:
-            return rejected(error.code, str(error))
+            return misfit(error)
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

@@ -14,7 +14,7 @@ class Progress:
 
     Args:
         path: the progress file.
-        key: names mapping, file and hub; what another import remembered is ignored.
+        key: names mapping, file and the store that the rows went to; what another import remembered is ignored.
     """
 
     def __init__(self, path: Path, key: str) -> None:

@@ -11,11 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import IO, Any, Final
 
 import grpc
 from segue.domain.fact import Fact
 from segue.v1 import event_service_pb2 as pb
+from segue.v1 import sync_pb2
 from segue.wire import fact_to_wire
 
 from .mapping import Mapper, Reject, Tally
@@ -30,6 +32,42 @@ _AWAY: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED,
 
 class HubAway(Exception):
     """The hub did not come back in time; the import can be resumed."""
+
+
+class StoreReplaced(Exception):
+    """The hub has another store than when the import began: what that one took is not in this one."""
+
+
+def incarnation_of(sync: Any, patience: float) -> str:
+    """Which store a hub has, as its welcome says to everybody with a key.
+
+    Args:
+        sync: the stub's Sync.
+        patience: seconds to wait for a hub that is away.
+
+    Raises:
+        HubAway: it did not come in time.
+    """
+    began, wait = time.monotonic(), 0.1
+    while True:
+        said: SimpleQueue[Any] = SimpleQueue()
+        said.put(sync_pb2.SyncRequest(seq=1, hello=sync_pb2.Hello(instance="import", sdk="segue-hub import")))
+        call = sync(iter(said.get, None), timeout=60)
+        try:
+            return str(next(iter(call)).welcome.incarnation)
+        except StopIteration:
+            why = "it ended the conversation"
+        except grpc.RpcError as error:
+            if error.code() not in _AWAY:
+                raise
+            why = f"{error.code().name}: {error.details()}"
+        finally:
+            said.put(None)
+            call.cancel()
+        if time.monotonic() - began > patience:
+            raise HubAway(why)
+        time.sleep(wait)
+        wait = min(wait * 2, 2.0)
 
 
 @dataclass(slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-import orjson
 from segue.domain.fact import Fact
+from segue.domain.instant import NEVER
+from segue.errors import FactError
 from segue.v1 import admin_service_pb2 as pb
 from segue.v1 import admin_service_pb2_grpc as rpc
 from segue.wire import fact_to_wire, identifier_from_wire, identifier_to_wire
@@ -17,21 +17,22 @@ from segue.wire import fact_to_wire, identifier_from_wire, identifier_to_wire
 from ..services.audiences import Audiences
 from ..services.contexts import Contexts
 from ..services.failure import Refusal, not_found
+from ..services.moments import Known, Moments
 from ..services.overview import Overview
+from ..services.past import Past
 from ..services.plans import Plans
 from ..services.reports import Reports
 from ..services.touchpoints import Touchpoints
 from ..storage.ports import Store
+from .document import document
 from .status import refuse
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def _document(plain: Any) -> bytes:
-    try:
-        return orjson.dumps(plain)
-    except TypeError:  # a team's properties: numbers of more than 64 bits, or very deep
-        return json.dumps(plain, ensure_ascii=False).encode()
+def _known(message: pb.Known) -> Known | None:
+    bound = message.WhichOneof("bound")
+    return Known(**{bound: getattr(message, bound)}) if bound is not None else None
 
 
 class AdminService(rpc.AdminServiceServicer):
@@ -39,7 +40,7 @@ class AdminService(rpc.AdminServiceServicer):
 
     def __init__(
         self, store: Store, contexts: Contexts, plans: Plans, audiences: Audiences, reports: Reports,
-        overview: Overview, touchpoints: Touchpoints, decode: Callable[[bytes], Fact],
+        overview: Overview, touchpoints: Touchpoints, past: Past, moments: Moments, decode: Callable[[bytes], Fact],
     ) -> None:  # fmt: skip
         self._store = store
         self._contexts = contexts
@@ -48,6 +49,8 @@ class AdminService(rpc.AdminServiceServicer):
         self._reports = reports
         self._overview = overview
         self._touchpoints = touchpoints
+        self._past = past
+        self._moments = moments
         self._decode = decode
 
     async def AddTouchpoint(  # noqa: N802
@@ -63,17 +66,41 @@ class AdminService(rpc.AdminServiceServicer):
         self, request: pb.RevokeTouchpointRequest, context: Context
     ) -> pb.RevokeTouchpointResponse:
         """See the proto."""
-        return pb.RevokeTouchpointResponse(revoked=await self._touchpoints.revoke(request.touchpoint))
+        try:
+            return pb.RevokeTouchpointResponse(revoked=await self._touchpoints.revoke(request.touchpoint))
+        except Refusal as error:
+            await refuse(context, error)
 
     async def ShowCustomer(  # noqa: N802
         self, request: pb.ShowCustomerRequest, context: Context
     ) -> pb.ShowCustomerResponse:
         """See the proto."""
+        identifier, known = identifier_from_wire(request.identifier), _known(request.known)
         try:
-            plain = self._reports.customer(identifier_from_wire(request.identifier))
-        except Refusal as error:
+            if request.as_of or known is not None or request.plan:
+                moment = self._moments.moment(request.as_of, known, request.plan)
+                plain = self._past.as_of(identifier, moment).plain
+            else:
+                plain = self._reports.customer(identifier)
+        except (Refusal, FactError) as error:
             await refuse(context, error)
-        return pb.ShowCustomerResponse(document=_document(plain))
+        return pb.ShowCustomerResponse(document=document(plain))
+
+    async def DiffCustomer(  # noqa: N802
+        self, request: pb.DiffCustomerRequest, context: Context
+    ) -> pb.DiffCustomerResponse:
+        """See the proto."""
+        known = _known(request.known)
+        try:
+            if not request.since:
+                raise Refusal("INPUT_INVALID", "since: is missing. Give the earlier instant")
+            earlier, later = (self._moments.moment(at, known, request.plan) for at in (request.since, request.until))
+            if later.at < earlier.at:
+                raise Refusal("INPUT_INVALID", "until: is before since. Give the earlier instant first")
+            plain = self._past.diff(identifier_from_wire(request.identifier), earlier, later)
+        except (Refusal, FactError) as error:
+            await refuse(context, error)
+        return pb.DiffCustomerResponse(document=document(plain))
 
     async def ListFacts(self, request: pb.ListFactsRequest, context: Context) -> pb.ListFactsResponse:  # noqa: N802
         """See the proto."""
@@ -151,10 +178,26 @@ class AdminService(rpc.AdminServiceServicer):
     ) -> pb.ReportJourneysResponse:
         """See the proto."""
         try:
-            return pb.ReportJourneysResponse(document=_document(await self._reports.journeys(request.map)))
+            return pb.ReportJourneysResponse(document=document(await self._reports.journeys(request.map)))
         except Refusal as error:
             await refuse(context, error)
 
+    async def ListIncidents(  # noqa: N802
+        self, request: pb.ListIncidentsRequest, context: Context
+    ) -> pb.ListIncidentsResponse:
+        """See the proto."""
+        now = self._overview.now()
+        found = []
+        for name, incident in sorted(self._plans.current.workspace.incidents.items()):
+            state, turn = incident.at(now), incident.open_until(now)[1]
+            words = state if state.since else incident.states[0]  # what is only announced is called something too
+            summary = pb.IncidentSummary(
+                incident=name, open=state.open, title=words.title, workaround=words.workaround,
+                opened_at=state.opened_at, fixed_at=state.fixed_at, turns_at=turn if turn < NEVER else 0,
+            )  # fmt: skip
+            found.append(summary)
+        return pb.ListIncidentsResponse(incidents=sorted(found, key=lambda incident: not incident.open))
+
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
         """See the proto."""
-        return pb.GetStatusResponse(document=_document(self._overview.plain()))
+        return pb.GetStatusResponse(document=document(self._overview.plain()))

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import grpc
 from segue.domain.grant import SERVICE, Grant
+from segue.domain.plan import Plan
 from segue.domain.projection import project, view_of
+from segue.errors import FactError
 from segue.v1 import context_pb2 as pb
 from segue.v1 import context_pb2_grpc as rpc
 from segue.wire import identifier_from_wire, sections_to_wire
@@ -16,6 +18,8 @@ from segue.wire import identifier_from_wire, sections_to_wire
 from ..services.contexts import Contexts, dumps
 from ..services.failure import Refusal, not_found
 from ..services.head import Head
+from ..services.moments import Known, Moments
+from ..services.past import AsOf, Past
 from ..services.plans import Plans
 from .gate import Gate
 from .status import refuse
@@ -35,7 +39,7 @@ class Projections:
         self._plans = plans
         self._clock = clock
         self._names: dict[int, str] = {}
-        self._views: dict[tuple[str, str], str] = {}
+        self._views: dict[tuple[str, str, str], str] = {}
         self._made: dict[tuple[int, str], tuple[pb.Context, int]] = {}
         plans.listeners.append(self._new_plan)
 
@@ -44,9 +48,15 @@ class Projections:
         self._views.clear()
         self._made.clear()
 
-    def opaque(self, customer: int) -> str:
-        """A customer's name that tells nothing of its identifiers: made of its number in this store alone."""
-        return hashlib.sha256(f"{self._incarnation}:{customer}".encode()).hexdigest()[:16]
+    def opaque(self, customer: int, since: int = 0) -> str:
+        """A customer's name that tells nothing of its identifiers: made of its number in this store alone.
+
+        Args:
+            customer: its number.
+            since: when an era began, of a customer of the past that is named by the number of its identifier.
+        """
+        number = f"{customer}:{since}" if since else customer
+        return hashlib.sha256(f"{self._incarnation}:{number}".encode()).hexdigest()[:16]
 
     def name(self, customer: int) -> str:
         """A customer's opaque name; a customer that gets another strongest identifier is another number."""
@@ -59,19 +69,24 @@ class Projections:
             found = self._names[customer] = self.opaque(customer)
         return found
 
-    def view(self, grant: Grant, purpose: str) -> str:
-        """The digest of what decides a projection, now."""
-        found = self._views.get((grant.touchpoint, purpose))
+    def view(self, grant: Grant, purpose: str, plan: Plan | None = None) -> str:
+        """The digest of what decides a projection, now; by the plan in force where none is given."""
+        plan = plan or self._plans.current
+        key = (grant.touchpoint, purpose, plan.digest)
+        found = self._views.get(key)
         if found is None:
             if len(self._views) >= NAMES:
                 self._views.clear()
-            found = self._views[grant.touchpoint, purpose] = view_of(self._plans.current, grant, purpose)
+            found = self._views[key] = view_of(plan, grant, purpose)
         return found
 
-    def message(self, customer: int, head: Head, grant: Grant, purpose: str) -> tuple[pb.Context, int]:
+    def message(
+        self, customer: int, head: Head, grant: Grant, purpose: str, plan: Plan | None = None
+    ) -> tuple[pb.Context, int]:
         """The message, and when a shipped outcome ends (microseconds). Made once for all who may see the same."""
-        plan, now, version = self._plans.current, self._clock(), self._contexts.version(head)
-        key = (customer, self.view(grant, purpose))
+        plan = plan or self._plans.current
+        now, version = self._clock(), self._contexts.version(head)
+        key = (customer, self.view(grant, purpose, plan))
         made = self._made.get(key)
         if made is not None and made[0].version == version and now < made[1]:
             return made
@@ -88,16 +103,31 @@ class Projections:
         self._made[key] = (context, renew_at)
         return context, renew_at
 
+    def message_as_of(self, found: AsOf, grant: Grant, purpose: str) -> pb.Context:
+        """The message of a customer as she was, advanced to that instant."""
+        moment, strongest = found.held.moment, found.held.spans[0]
+        sections, _ = project(found.content, moment.plan, grant, purpose, moment.at, dumps)
+        return pb.Context(
+            customer=self.opaque(strongest.number, strongest.since),
+            version=found.position,
+            view=view_of(moment.plan, grant, purpose),
+            plan=moment.plan.digest,
+            sections=sections_to_wire(sections),
+        )
+
 
 class ContextService(rpc.ContextServiceServicer):
     """Serves GetContext."""
 
     def __init__(
-        self, contexts: Contexts, projections: Projections, plans: Plans, gate: Gate, clock: Callable[[], int]
-    ) -> None:
+        self, contexts: Contexts, projections: Projections, plans: Plans, past: Past, moments: Moments, gate: Gate,
+        clock: Callable[[], int],
+    ) -> None:  # fmt: skip
         self._contexts = contexts
         self._projections = projections
         self._plans = plans
+        self._past = past
+        self._moments = moments
         self._gate = gate
         self._clock = clock
 
@@ -106,13 +136,19 @@ class ContextService(rpc.ContextServiceServicer):
     ) -> pb.GetContextResponse:
         """See the proto."""
         grant = self._plans.current.grant(self._gate.caller(context))
-        identifier = identifier_from_wire(request.identifier)
+        identifier, purpose = identifier_from_wire(request.identifier), request.purpose or SERVICE
         try:
+            if request.as_of or request.known_at:
+                known_then = Known(at=request.known_at) if request.known_at else None
+                moment = self._moments.by_the_plan_in_force(request.as_of, known_then)
+                found = self._past.as_of(identifier, moment)
+                message = self._projections.message_as_of(found, grant, purpose)
+                return pb.GetContextResponse(context=message, server_time=self._clock(), as_of=moment.at)
             known = self._contexts.find(identifier)
             if known is None:
                 raise not_found(f"nobody is known by {identifier}")
-        except Refusal as error:
+        except (Refusal, FactError) as error:
             await refuse(context, error)
         head = self._contexts.read(known.customer)
-        message, _ = self._projections.message(known.customer, head, grant, request.purpose or SERVICE)
+        message, _ = self._projections.message(known.customer, head, grant, purpose)
         return pb.GetContextResponse(context=message, server_time=self._clock())

@@ -16,8 +16,14 @@ from ..services.touchpoints import ADMIN, Touchpoints
 from .status import refuse
 
 _OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
-_ADMIN: Final = ("/segue.v1.AdminService/", "/segue.v1.PlanService/")
-_STREAMING: Final = ("/segue.v1.AdminService/TailFacts", "/segue.v1.AdminService/ListMembers")
+_ADMIN: Final = (
+    "/segue.v1.AdminService/", "/segue.v1.IdentityService/", "/segue.v1.PlanService/",
+    "/segue.v1.StoreService/",
+)  # fmt: skip
+_STREAMING: Final = (
+    "/segue.v1.AdminService/TailFacts", "/segue.v1.AdminService/ListMembers", "/segue.v1.ReplayService/Replay",
+    "/segue.v1.StoreService/BackUpStore",
+)  # fmt: skip
 
 
 def bearer(metadata: Any) -> str:
@@ -42,12 +48,16 @@ class Gate(ServerInterceptor):
         """The touchpoint behind a call that passed the gate."""
         return self._touchpoints.owner(bearer(context.invocation_metadata())) or ""
 
+    def speaks_for_itself(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:
+        """Whether the admin calls, in nobody else's name."""
+        return self.caller(context) == ADMIN and not _named(context)
+
     def writer(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
         """The touchpoint that a call writes as: its own, or the one that the admin names (`segue-touchpoint`)."""
         owner = self.caller(context)
         if owner != ADMIN:
             return owner
-        named = [str(value) for name, value in context.invocation_metadata() or () if name == "segue-touchpoint"]
+        named = _named(context)
         if not named:
             raise Refusal("NOT_GRANTED", "the admin's key writes in the name of a touchpoint: say which (--as app)")
         return named[0]
@@ -72,6 +82,11 @@ class Gate(ServerInterceptor):
         if method.startswith(_ADMIN) and owner != ADMIN:
             return _refusing(method, Refusal("NOT_GRANTED", f"{method} needs the admin's key (SEGUE_ADMIN_KEY)"))
         return await continuation(handler_call_details)
+
+
+def _named(context: grpc.aio.ServicerContext[Any, Any]) -> list[str]:
+    """The touchpoints in whose name a call is made."""
+    return [str(value) for name, value in context.invocation_metadata() or () if name == "segue-touchpoint"]
 
 
 def _no_key(key: str) -> Refusal:

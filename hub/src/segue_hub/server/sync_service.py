@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -17,20 +18,24 @@ import structlog
 from segue.domain.expression import NEVER
 from segue.domain.grant import SERVICE
 from segue.domain.plan import canonical
+from segue.domain.workspace import QUIET
 from segue.errors import FactError
 from segue.v1 import sync_pb2 as pb
 from segue.v1 import sync_pb2_grpc as rpc
-from segue.wire import identifier_from_wire, identifier_to_wire
+from segue.wire import identifier_from_wire
 
-from ..services.audiences import Audiences, Change
 from ..services.contexts import Contexts
+from ..services.earlier_plans import EarlierPlans
 from ..services.failure import Refusal
 from ..services.fan_out import FanOut, Stream, Subscription
 from ..services.plans import Plans
 from ..services.timers import Timers
 from ..storage.ports import Store
+from .audience_watches import AudienceWatches, Watching
 from .context_service import Projections
 from .gate import Gate
+from .message_count import MessageCount
+from .status import refuse
 
 log = structlog.get_logger("segue.hub")
 
@@ -40,20 +45,23 @@ CONFLATE: Final = 0.004
 SESSION: Final = 30 * 60.0
 SUBSCRIPTIONS: Final = 50_000
 """Of one stream at most."""
+ANSWERS: Final = 1000
+"""Answers that wait for a stream at most; until it reads them, no further request of it is read."""
 
 
 class SyncService(rpc.SyncServiceServicer):
     """Serves Sync."""
 
     def __init__(
-        self, fan_out: FanOut, contexts: Contexts, projections: Projections, plans: Plans, audiences: Audiences,
-        timers: Timers, store: Store, gate: Gate, clock: Callable[[], int],
+        self, fan_out: FanOut, contexts: Contexts, projections: Projections, plans: Plans, earlier: EarlierPlans,
+        watching: Watching, timers: Timers, store: Store, gate: Gate, clock: Callable[[], int],
     ) -> None:  # fmt: skip
         self.fan_out = fan_out
         self.contexts = contexts
+        self.earlier = earlier
         self.projections = projections
         self.plans = plans
-        self.audiences = audiences
+        self.watching = watching
         self.timers = timers
         self.store = store
         self.gate = gate
@@ -75,10 +83,12 @@ class _Session:
         self._stream: Stream = service.fan_out.open(touchpoint)
         self._stream.since = service.clock()
         self._seq = 0
+        self._heard = MessageCount()
+        self._broken: Refusal | None = None
         self._busy_until = 0.0
-        self._out: list[pb.SyncResponse] = []
-        self._watches: dict[int, tuple[str, Callable[[list[Change]], None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._out: deque[pb.SyncResponse] = deque()
+        self._read_on = asyncio.Event()
+        self._watches = AudienceWatches(service.watching, self._stream, self._error)
 
     async def run(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
         reader = asyncio.create_task(self._read(requests), name="sync-reader")
@@ -87,14 +97,13 @@ class _Session:
             await self._write_all(reader)
         finally:
             reader.cancel()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(reader, *self._tasks, return_exceptions=True)
-            for name, tell in self._watches.values():
-                self._service.audiences.unwatch(name, tell)
+            await asyncio.gather(reader, return_exceptions=True)
+            await self._watches.close()
             for subscription in self._stream.subscriptions.values():
                 self._service.timers.disarm(("renew", id(subscription)))
             self._service.fan_out.close(self._stream)
+        if self._broken is not None:
+            await refuse(self._context, self._broken)
 
     async def _write_all(self, reader: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -118,7 +127,7 @@ class _Session:
             if now >= bookmark_due:
                 bookmark_due = now + BOOKMARK
                 await self._send(pb.SyncResponse(bookmark=self._bookmark()))
-            if not stream.dirty and not self._out and not stream.plan_due:
+            if not (stream.dirty or self._out or stream.plan_due or self._watches.due or self._uninformed):
                 try:
                     await asyncio.wait_for(stream.wake.wait(), max(0.0, min(bookmark_due, ends_at) - loop.time()))
                 except TimeoutError:
@@ -128,14 +137,21 @@ class _Session:
         """Sends what is due; returns whether contexts were among it."""
         stream, sent = self._stream, False
         while self._out:
-            await self._send(self._out.pop(0))
+            await self._send(self._out.popleft())
+            self._read_on.set()
+        for change in self._watches.messages():
+            await self._send(pb.SyncResponse(audience=change))
+        if self._uninformed:  # before the plan and the contexts that read it
+            stream.workspace, document = self._service.plans.told()
+            update = pb.WorkspaceUpdate(digest=stream.workspace, document=document)
+            await self._send(pb.SyncResponse(workspace=update))
         if stream.plan_due:
             stream.plan_due = False
             plan = self._service.plans.current
             if plan.digest != stream.plan:
-                update = pb.PlanUpdate(digest=plan.digest, document=canonical(plan.document))
-                await self._send(pb.SyncResponse(plan=update))
-        while stream.dirty and not stream.plan_due and not self._out:
+                document = canonical(plan.document)
+                await self._send(pb.SyncResponse(plan=pb.PlanUpdate(digest=plan.digest, document=document)))
+        while stream.dirty and not stream.plan_due and not self._out and not self._uninformed:
             subscription = next(iter(stream.dirty))
             del stream.dirty[subscription]
             try:
@@ -151,6 +167,11 @@ class _Session:
                 await self._send(pb.SyncResponse(context=frame))
         return sent
 
+    @property
+    def _uninformed(self) -> bool:
+        held = self._stream.workspace
+        return held is not None and held != self._service.plans.told()[0]
+
     async def _send(self, response: pb.SyncResponse) -> None:
         self._seq += 1
         response.seq = self._seq
@@ -160,7 +181,8 @@ class _Session:
         """What a subscription resolves to now; None where the client knows already."""
         service = self._service
         grant = service.plans.current.grant(self._stream.touchpoint)
-        view = service.projections.view(grant, subscription.purpose)
+        plan = service.earlier.plan_of(self._stream)
+        view = service.projections.view(grant, subscription.purpose, plan)
         if not subscription.customer:
             if subscription.answered and not subscription.holds:
                 return None
@@ -169,7 +191,7 @@ class _Session:
             return pb.ContextUpdate(
                 subscription=subscription.number, gone="NOT_FOUND", included=included, unknown=unknown
             )
-        head = service.contexts.read(subscription.customer)
+        head = service.earlier.read(subscription.customer, plan)
         version = service.contexts.version(head)
         included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
@@ -185,7 +207,7 @@ class _Session:
             )
         included = list(dict.fromkeys([*included, *subscription.own]))
         subscription.own.clear()
-        context, renew_at = service.projections.message(subscription.customer, head, grant, subscription.purpose)
+        context, renew_at = service.projections.message(subscription.customer, head, grant, subscription.purpose, plan)
         subscription.version, subscription.view, subscription.holds = version, view, customer
         subscription.answered = True
         if renew_at < NEVER:
@@ -209,7 +231,7 @@ class _Session:
     def _bookmark(self) -> pb.Bookmark:
         """What the store says that the client should hold, not what was last sent."""
         service, stream = self._service, self._stream
-        plan = service.plans.current
+        plan, grant = service.earlier.plan_of(stream), service.plans.current.grant(stream.touchpoint)
         digest = hashlib.sha256()
         for number in sorted(stream.subscriptions):
             subscription = stream.subscriptions[number]
@@ -217,7 +239,7 @@ class _Session:
             version, view = 0, ""
             if known is not None:
                 version = service.contexts.version(service.contexts.read(known.customer))
-                view = service.projections.view(plan.grant(stream.touchpoint), subscription.purpose)
+                view = service.projections.view(grant, subscription.purpose, plan)
                 if (version, view) != (subscription.version, subscription.view):
                     stream.mark(subscription)
             digest.update(f"{number}:{version}:{view};".encode())
@@ -227,9 +249,15 @@ class _Session:
 
     async def _read(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
         async for request in requests:
+            self._broken = self._heard.next(request.seq)
+            if self._broken is not None:
+                return
             kind = request.WhichOneof("body")
             if kind is not None:
                 getattr(self, f"_on_{kind}")(getattr(request, kind))
+            while len(self._out) >= ANSWERS:
+                self._read_on.clear()
+                await self._read_on.wait()
 
     def _queue(self, response: pb.SyncResponse) -> None:
         self._out.append(response)
@@ -238,6 +266,7 @@ class _Session:
     def _on_hello(self, hello: pb.Hello) -> None:
         stream, service = self._stream, self._service
         stream.instance, stream.sdk, stream.plan = hello.instance, hello.sdk, hello.plan
+        stream.workspace = hello.workspace or QUIET.digest
         welcome = pb.Welcome(
             incarnation=service.store.incarnation, server_time=service.clock(), touchpoint=stream.touchpoint
         )
@@ -274,72 +303,27 @@ class _Session:
                 self._stream.mark(subscription)
 
     def _on_plan_report(self, report: pb.PlanReport) -> None:
-        self._stream.refused = report.refused
+        stream = self._stream
+        before = self._service.earlier.plan_of(stream).digest
+        stream.refused = report.refused
         if not report.refused:
-            self._stream.plan = report.plan
+            stream.plan = report.plan
+        if self._service.earlier.plan_of(stream).digest != before:
+            # It goes on with its last good plan, and is told what that one makes of its customers (VE3).
+            for subscription in stream.subscriptions.values():
+                stream.mark(subscription)
 
     def _on_status(self, status: pb.ClientStatus) -> None:
         self._stream.status = {
             "decisions": status.decisions, "offered": status.offered, "delivered": status.delivered,
-            "waiting": status.waiting, "losses": dict(status.losses),
+            "waiting": status.waiting, "losses": dict(status.losses), "outbox": status.outbox,
         }  # fmt: skip
 
     def _on_watch_audience(self, asked: pb.WatchAudience) -> None:
-        task = asyncio.create_task(self._watch(asked), name="watch-audience")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._watches.watch(asked)
 
-    async def _watch(self, asked: pb.WatchAudience) -> None:
-        service, purpose = self._service, asked.purpose or SERVICE
-        if not service.plans.current.grant(self._stream.touchpoint).may_read("audiences", purpose):
-            self._error(asked.subscription, "NOT_GRANTED", "this touchpoint may not read audiences for this purpose")
-            return
-        opened = False
-
-        def tell(changes: list[Change]) -> None:
-            if opened:  # before, the snapshot that is being taken will show it
-                self._announce(asked, purpose, changes)
-
-        try:
-            members = await service.audiences.watch(asked.audience, tell)
-        except Refusal as error:
-            self._error(asked.subscription, error.code, str(error))
-            return
-        self._watches[asked.subscription] = (asked.audience, tell)
-        snapshot = [self._member(Change(asked.audience, customer, False, at), purpose) for customer, at in members]
-        for start in range(0, max(1, len(snapshot)), 500):
-            part = snapshot[start : start + 500]
-            self._queue(
-                pb.SyncResponse(
-                    audience=pb.AudienceChange(
-                        subscription=asked.subscription,
-                        audience=asked.audience,
-                        reset=start == 0,
-                        members=part,
-                        snapshot_ends=start + 500 >= len(snapshot),
-                    )
-                )
-            )
-        opened = True
-
-    def _announce(self, asked: pb.WatchAudience, purpose: str, changes: list[Change]) -> None:
-        if not self._service.plans.current.grant(self._stream.touchpoint).may_read("audiences", purpose):
-            return  # the grant was taken away meanwhile
-        members = [self._member(change, purpose) for change in changes]
-        change = pb.AudienceChange(subscription=asked.subscription, audience=asked.audience, members=members)
-        self._queue(pb.SyncResponse(audience=change))
-
-    def _member(self, change: Change, purpose: str) -> pb.AudienceMember:
-        service = self._service
-        names = service.contexts.identifiers(change.customer)
-        grant = service.plans.current.grant(self._stream.touchpoint)
-        visible = names if grant.may_read("identity", purpose) else []
-        return pb.AudienceMember(
-            customer=service.projections.opaque(change.customer),
-            identifiers=[identifier_to_wire(name) for name in visible],
-            left=change.left,
-            at=change.at,
-        )
+    def _on_audience_heard(self, told: pb.AudienceHeard) -> None:
+        self._watches.heard(told)
 
     def _error(self, subscription: int, code: str, message: str) -> None:
         self._queue(pb.SyncResponse(error=pb.SyncError(subscription=subscription, code=code, message=message)))

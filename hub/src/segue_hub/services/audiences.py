@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from segue.domain.derivation import derive
+from segue.domain.instant import NEVER
+from segue.domain.plan import Plan
 from segue.domain.vocabulary import did_you_mean
 
 from .contexts import Contexts
+from .entry import Entry
 from .failure import Refusal
-from .ingest import Entry
-from .plans import Plans
+from .plans import News, Plans
 from .resolution import Resolved
 from .timers import Timers
 
@@ -31,6 +34,16 @@ class Change:
     customer: int
     left: bool
     at: int
+
+
+def require_audience(plan: Plan, name: str) -> None:
+    """Refuses an unknown audience with the nearest known name.
+
+    Raises:
+        Refusal: NAME_UNKNOWN.
+    """
+    if name not in plan.audiences:
+        raise Refusal("NAME_UNKNOWN", f"no audience is called {name!r}. {did_you_mean(name, plan.audiences)}")
 
 
 class Audiences:
@@ -54,9 +67,7 @@ class Audiences:
 
     def require(self, name: str) -> None:
         """Refuses an unknown audience with the nearest known name."""
-        known = self._plans.current.audiences
-        if name not in known:
-            raise Refusal("NAME_UNKNOWN", f"no audience is called {name!r}. {did_you_mean(name, known)}")
+        require_audience(self._plans.current, name)
 
     async def members(self, names: Sequence[str]) -> AsyncIterator[tuple[int, str]]:
         """A scan: every (customer, audience) that holds now, customers rising."""
@@ -74,22 +85,30 @@ class Audiences:
 
         Returns:
             The members now, as (customer, since); everything later is told.
+
+        Raises:
+            Refusal: NAME_UNKNOWN.
         """
         self.require(name)
         self._watchers.setdefault(name, []).append(tell)
         if name not in self._scans:
             self._members[name] = {}
-            self._scans[name] = asyncio.create_task(self._scan([name]), name=f"scan-{name}")
+            self._scans[name] = asyncio.create_task(self._scan(), name=f"scan-{name}")
         try:
             await asyncio.shield(self._scans[name])
         except BaseException:  # also a cancelled watch: nobody would end it
             self.unwatch(name, tell)
             raise
+        return self.watched(name)
+
+    def watched(self, name: str) -> list[tuple[int, int]]:
+        """The members now of an audience that is watched, as (customer, since)."""
         return sorted(self._members.get(name, {}).items())
 
-    async def _scan(self, names: Sequence[str]) -> None:
-        for count, customer in enumerate(self._contexts.customers()):
-            self._derive(customer, self._clock(), names)
+    async def _scan(self, first: Sequence[int] = ()) -> None:
+        """Derives everybody for all that is watched: a wake-up is one per customer, and the earliest of all."""
+        for count, customer in enumerate(chain(first, self._contexts.customers())):
+            self._derive(customer, self._clock(), list(self._watchers))
             if count % 64 == 63:
                 await asyncio.sleep(0)
 
@@ -114,20 +133,28 @@ class Audiences:
                 del self._watchers[name]
                 self._scans.pop(name, None)
         if self._watchers:
-            self._rescan = asyncio.ensure_future(self._scan(list(self._watchers)))
+            self._rescan = asyncio.ensure_future(self._scan())
+
+    def informed(self, news: News) -> None:
+        """Incidents are others than they were: watched audiences that read them are derived anew, members first."""
+        read = {n: self._plans.current.incidents_of(f"audiences.{n}.") for n in self._watchers}
+        if self._watchers and (news.refold_from < NEVER or any(map(news.incidents.intersection, read.values()))):
+            members = sorted({customer for found in self._members.values() for customer in found})
+            self._rescan = asyncio.ensure_future(self._scan(members))
 
     def resolved(self, resolved: Resolved) -> None:
-        """Customers were merged: the former ones leave, the new one is derived with its facts."""
+        """Customers became one or came apart: who is no more leaves, the others are derived with their facts."""
         if not self._watchers:
             return
         now = self._clock()
-        for before, after in resolved.moved.items():
-            if before != after:
-                self._timers.disarm(("audiences", before))
+        for customer in sorted(resolved.changed):
+            if self._contexts.identifiers(customer):
+                self._derive(customer, now, list(self._watchers))
+                continue
+            self._timers.disarm(("audiences", customer))
             for name, members in self._members.items():
-                if before != after and members.pop(before, None) is not None:
-                    self._tell(name, [Change(name, before, True, now)])
-            self._derive(after, now, list(self._watchers))
+                if members.pop(customer, None) is not None:
+                    self._tell(name, [Change(name, customer, True, now)])
 
     def accepted(self, entries: Sequence[Entry]) -> None:
         """Customers changed."""
@@ -141,7 +168,7 @@ class Audiences:
         if not head.position:
             return  # merged away while a scan, or the fold of the unit before, was under way: nobody is a member
         plan = self._plans.current
-        derived = derive(head.content, plan, now, [name for name in names if name in plan.audiences])
+        derived = derive(head.content, plan, now, [name for name in names if name in plan.audiences], journeys=False)
         for name, inside in derived.audiences.items():
             members = self._members.get(name)
             if members is None:

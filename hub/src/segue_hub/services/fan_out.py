@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 from segue.domain.identifier import Identifier
 
 from .contexts import Contexts
-from .ingest import Entry
+from .entry import Entry
+from .plans import News
 from .resolution import Resolved
 
 OWN_TOLD: Final = 1000
@@ -51,8 +52,10 @@ class Stream:
     """One SDK process as the hub sees it.
 
     Attributes:
+        workspace: digest of the workspace that it was last told; None before it said what it holds.
         dirty: subscriptions to answer, in the order they became so.
         wake: set when there is something to send.
+        audience_resets: how often it was given an audience's members anew, since it did not read.
     """
 
     def __init__(self, touchpoint: str) -> None:
@@ -60,6 +63,7 @@ class Stream:
         self.instance = ""
         self.sdk = ""
         self.plan = ""
+        self.workspace: str | None = None
         self.refused = ""
         self.since = 0
         self.status: dict[str, object] = {}
@@ -69,6 +73,7 @@ class Stream:
         self.plan_due = False
         self.closing = ""
         self.conflated = 0
+        self.audience_resets = 0
 
     def mark(self, subscription: Subscription) -> None:
         """Something of it changed."""
@@ -83,11 +88,17 @@ class FanOut:
 
     Args:
         contexts: resolves identifiers.
+
+    Attributes:
+        audience_resets: how often a stream that does not read was given an audience's members anew.
+        audience_dropped: joiners and leavers that were dropped for that.
     """
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
         self.streams: set[Stream] = set()
+        self.audience_resets = 0
+        self.audience_dropped = 0
         self._by_customer: dict[int, set[Subscription]] = {}
         self._unknown: dict[Identifier, set[Subscription]] = {}
 
@@ -131,16 +142,17 @@ class FanOut:
             self._unknown.setdefault(subscription.identifier, set()).add(subscription)
 
     def resolved(self, resolved: Resolved) -> None:
-        """Identifiers appeared or customers moved: who subscribed hears of it in one frame."""
+        """Identifiers appeared or resolve to others: who subscribed hears of it in one frame (ID3)."""
         for identifier, customer in resolved.appeared.items():
             for subscription in self._unknown.pop(identifier, ()):
                 self._place(subscription, customer)
                 subscription.stream.mark(subscription)
-        for before, after in resolved.moved.items():
-            for subscription in list(self._by_customer.get(before, ())):
-                if before != after:
-                    _remove(self._by_customer, before, subscription)
-                    self._place(subscription, after)
+        for customer in resolved.changed:
+            for subscription in list(self._by_customer.get(customer, ())):
+                known = self._contexts.find(subscription.identifier)
+                if known is not None and known.customer != customer:
+                    _remove(self._by_customer, customer, subscription)
+                    self._place(subscription, known.customer)
                 subscription.stream.mark(subscription)
 
     def accepted(self, entries: Sequence[Entry]) -> None:
@@ -162,6 +174,14 @@ class FanOut:
             stream.plan_due = True
             for subscription in stream.subscriptions.values():
                 stream.mark(subscription)
+            stream.wake.set()
+
+    def informed(self, news: News) -> None:
+        """Incidents are others than they were: every stream hears of it, and of contexts where the plan reads them."""
+        for stream in self.streams:
+            if news.read:
+                for subscription in stream.subscriptions.values():
+                    stream.mark(subscription)
             stream.wake.set()
 
     def rouse(self) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 from segue.domain.instant import SECOND, instant_text
 
 from ..storage.ports import Store
+from .admission import UnknownNames
 from .contexts import Contexts
 from .fan_out import FanOut
 from .ingest import Ingest
 from .plans import Plans
+from .sweep import Sweep
 from .timers import Timers
 from .touchpoints import Touchpoints
 
@@ -24,7 +26,7 @@ class Overview:
 
     def __init__(
         self, store: Store, plans: Plans, ingest: Ingest, contexts: Contexts, fan_out: FanOut, timers: Timers,
-        touchpoints: Touchpoints, clock: Callable[[], int],
+        touchpoints: Touchpoints, sweep: Sweep, clock: Callable[[], int],
     ) -> None:  # fmt: skip
         self._store = store
         self._plans = plans
@@ -33,8 +35,10 @@ class Overview:
         self._fan_out = fan_out
         self._timers = timers
         self._touchpoints = touchpoints
+        self._sweep = sweep
         self._clock = clock
         self._started = clock()
+        self.decisions: Callable[[], dict[str, Any]] = dict
 
     def now(self) -> int:
         """The hub's clock, in microseconds."""
@@ -43,7 +47,7 @@ class Overview:
     def plain(self) -> dict[str, Any]:
         """Everything, as JSON."""
         now, plan = self._clock(), self._plans.current
-        unknown = self._ingest.admission.unknown
+        admission = self._ingest.admission
         position = self._store.head()[0]
         return {
             "serving": self._ingest.accepting,
@@ -54,10 +58,19 @@ class Overview:
             "position": position,
             "folded": self._contexts.position,
             "facts_since_start": dict(self._ingest.counts),
+            "refused_since_start": [
+                {**kind._asdict(), "count": count} for kind, count in self._ingest.refusals.counts.most_common(50)
+            ],
             "folds": dict(self._contexts.counts),
+            "sequences": self._ingest.sequences.plain(),
             "plan": {"digest": plan.digest, "versions": len(self._plans.history)},
+            "sweep": self._sweep.progress,
+            "decisions": self.decisions(),
+            "links_refused": self._store.verdicts(),
+            "incidents_open": plan.workspace.open_incidents(now),
             "touchpoints": self._touchpoints.names,
             "subscriptions": self._fan_out.subscriptions,
+            "audiences": {"resets": self._fan_out.audience_resets, "dropped": self._fan_out.audience_dropped},
             "timers": {"pending": self._timers.pending, "fired": self._timers.fired},
             "instances": [
                 {
@@ -71,12 +84,18 @@ class Overview:
                     "subscriptions": len(stream.subscriptions),
                     "behind": len(stream.dirty),
                     "conflated": stream.conflated,
+                    "audience_resets": stream.audience_resets,
                     **stream.status,
                 }
                 for stream in sorted(self._fan_out.streams, key=lambda s: (s.touchpoint, s.instance))
             ],
-            "unknown_events": [
-                {"type": name, "count": count, "nearest": unknown.nearest.get(name, "")}
-                for name, count in unknown.counts.most_common(50)
-            ],
+            "unknown_events": _unknown(admission.unknown, "type"),
+            "unknown_traits": _unknown(admission.unknown_traits, "name"),
         }
+
+
+def _unknown(names: UnknownNames, label: str) -> list[dict[str, Any]]:
+    return [
+        {label: name, "count": count, "nearest": names.nearest.get(name, "")}
+        for name, count in names.counts.most_common(50)
+    ]

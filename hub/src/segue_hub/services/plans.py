@@ -1,21 +1,40 @@
-"""The plan in force, its history, and what instances run.
+"""The plan in force, its history, and the workspace that it is read with.
 
 Owns pushing and rolling back. The documents come checked from `checking`; a push of what is already in force changes
-nothing.
+nothing. Which workspace facts there are is `workspace`'s.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from segue.domain.plan import EMPTY, Plan, canonical
+from segue.domain.workspace import Workspace, workspace_bytes
 
 from ..storage.ports import Store, StoredPlan
 from .failure import not_found
 
 Files = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Workspace facts came, at positions `first` to `last` of the change log.
+
+    Attributes:
+        incidents: which are others than they were; none where nothing new was told.
+        read: whether the plan in force reads one of them.
+        refold_from: from which instant (microseconds) on its maps read a difference; NEVER where they read none.
+    """
+
+    incidents: frozenset[str]
+    read: bool
+    refold_from: int
+    first: int
+    last: int
 
 
 class Plans:
@@ -33,6 +52,25 @@ class Plans:
         self.position: int = self._history[-1].position if self._history else 0
         self.listeners: list[Callable[[], None]] = []
         self.write: Callable[..., Any] | None = None
+        self._told: tuple[Plan, str, bytes] | None = None
+
+    def inform(self, workspace: Workspace, position: int) -> None:
+        """The plan in force is read with this workspace from now on.
+
+        Args:
+            workspace: all that is known.
+            position: the change that made it so, where the plan reads it: contexts differ visibly from there on.
+        """
+        self.current = self.current.on(workspace)
+        self.position = max(self.position, position)
+
+    def told(self) -> tuple[str, bytes]:
+        """The digest and the document of the workspace, as SDKs get it with the plan in force."""
+        plan = self.current
+        if self._told is None or self._told[0] is not plan:
+            told = plan.workspace.told(plan.incidents, self._clock())
+            self._told = (plan, told.digest, workspace_bytes(told))
+        return self._told[1:]
 
     @property
     def history(self) -> list[StoredPlan]:
@@ -93,7 +131,7 @@ class Plans:
 
         await self.write(write)
         self._history.append(made[0])
-        self.current, self.position = plan, made[0].position
+        self.current, self.position = plan.on(self.current.workspace), made[0].position
         for listener in self.listeners:
             listener()
         return made[0]

@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from segue.domain.brief import brief
-from segue.domain.consent import in_force
 from segue.domain.content import Content
-from segue.domain.derivation import derive
-from segue.domain.fact import Fact
 from segue.domain.fold import advance
 from segue.domain.identifier import Identifier
-from segue.domain.instant import NEVER, SECOND, instant_text
-from segue.domain.journey import Journey, Tally
+from segue.domain.instant import SECOND, instant_text
+from segue.domain.journey import Tally
 from segue.domain.journey_map import JourneyMap
 from segue.domain.plan import Plan
 from segue.domain.recognition import tallied
@@ -26,8 +21,7 @@ from segue.domain.vocabulary import did_you_mean
 from .contexts import Contexts
 from .failure import Refusal, not_found
 from .plans import Plans
-
-Plain = dict[str, Any]
+from .portrait import Plain, portrait
 
 
 class Reports:
@@ -92,70 +86,8 @@ class Reports:
         head = self._contexts.read(known.customer)
         content = head.content.fork()
         advance(content, plan, at)
-        derived = derive(content, plan, at)
         names = self._contexts.identifiers(known.customer)
-        return {
-            "customer": str(names[0]),
-            "version": self._contexts.version(head),
-            "plan": plan.digest,
-            "at": instant_text(at),
-            "facts": content.facts,
-            "identifiers": [str(name) for name in names],
-            "traits": {
-                name: {"value": trait.value, "source": trait.source, "at": instant_text(trait.at)}
-                for name, trait in sorted(content.traits.items())
-            },
-            "consents": {purpose: in_force(bound) for purpose, bound in sorted(content.consents.items())},
-            "subscriptions": {topic: in_force(bound) for topic, bound in sorted(content.subscriptions.items())},
-            "journeys": [_journey(journey, plan, at) for _, journey in sorted(content.journeys.items())],
-            "ended": [_journey(journey, plan, at) for journey in content.ended],
-            "audiences": sorted(name for name, inside in derived.audiences.items() if inside),
-            "activity": {
-                name: {"total": activity.total, "last": instant_text(activity.last)}
-                for name, activity in sorted(content.activity.items())
-            },
-            "interactions": len(content.interactions),
-            "decisions": [fact_plain(fact) for fact in content.decisions],
-            "actions": [fact_plain(fact) for fact in content.actions],
-            "timeline": [fact_plain(fact) for fact in content.timeline],
-            "flips_at": instant_text(derived.flips_at) if derived.flips_at < NEVER else None,
-            "brief": str(brief(content, plan, at)),
-        }
-
-
-def fact_plain(fact: Fact) -> Plain:
-    """A fact for people and JSON."""
-    plain: Plain = {
-        "id": fact.id.hex(),
-        "kind": fact.kind,
-        "type": fact.type,
-        "occurred_at": instant_text(fact.occurred_at),
-        "channel": fact.channel,
-        "touchpoint": fact.touchpoint,
-        "properties": fact.properties,
-    }
-    if fact.identifiers:
-        plain["identifiers"] = [str(identifier) for identifier in fact.identifiers]
-    if fact.interaction is not None:
-        plain["interaction"] = fact.interaction.id
-    return plain
-
-
-def _journey(journey: Journey, plan: Plan, at: int) -> Plain:
-    journey_map = plan.maps[journey.map]
-    state = journey.outcome or ("stalled" if journey.stalled(journey_map, at) else "running")
-    return {
-        "map": journey.map,
-        "key": journey.key,
-        "state": state,
-        "stage": journey.stage,
-        "started_at": instant_text(journey.started_at),
-        "progress_at": instant_text(journey.progress_at),
-        "ended_at": instant_text(journey.ended_at) if journey.ended_at else None,
-        "stages": {stage: instant_text(reached) for stage, reached in journey.stages.items()},
-        "interactions": dict(journey.interactions),
-        "stalls": journey.stalls,
-    }
+        return portrait(content, plan, at, [str(name) for name in names], self._contexts.version(head))
 
 
 def _with_running(content: Content, plan: Plan, name: str) -> Tally | None:

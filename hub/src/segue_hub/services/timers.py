@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Hashable
+from typing import Final
 
 import structlog
 from segue.domain.instant import NEVER, SECOND
 
 log = structlog.get_logger("segue.hub")
 
-_LONGEST = 60.0
+_LONGEST: Final = 0.5
+"""Seconds that the sleeper sleeps at most before it looks at the clock: no clock tells when it was set forward."""
 
 
 class Timers:
@@ -32,6 +34,7 @@ class Timers:
         self._ordinal = 0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self.fired = 0
 
     def start(self) -> None:
@@ -64,7 +67,7 @@ class Timers:
         return len(self._due)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             self._changed.clear()
             wait = _LONGEST
             while self._heap:
@@ -93,6 +96,7 @@ class Timers:
 
     async def close(self) -> None:
         """Stops waking."""
+        self._closing = True  # a wait that ends as it is cancelled goes on (Python 3.11)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

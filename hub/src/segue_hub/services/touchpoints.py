@@ -14,9 +14,20 @@ from typing import Any, Final
 from ..storage.ports import Key, Store
 from .failure import Refusal
 
-ADMIN: Final = "@admin"
+RESERVED: Final = "@"
+"""Names that begin so are the hub's own."""
+ADMIN: Final = f"{RESERVED}admin"
 LIVE: Final = 2
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def _not_reserved(touchpoint: str) -> None:
+    if touchpoint.startswith(RESERVED):
+        raise Refusal(
+            "NAME_RESERVED",
+            f"{touchpoint!r:.80} is a reserved name, no touchpoint can have it. For another key of the admin, delete"
+            " the .admin-key file beside the store and start the hub again",
+        )
 
 
 def hash_of(key: str) -> bytes:
@@ -52,18 +63,32 @@ class Touchpoints:
         """A new key; of the touchpoint's keys the newest two stay valid.
 
         Raises:
-            Refusal: NAME_INVALID.
+            Refusal: NAME_INVALID, NAME_RESERVED.
         """
-        if touchpoint != ADMIN and not _NAME.fullmatch(touchpoint):
+        _not_reserved(touchpoint)
+        if not _NAME.fullmatch(touchpoint):
             raise Refusal(
-                "NAME_INVALID", f"{touchpoint!r} is no touchpoint name: lower case letters, digits, - and _, at most 63"
+                "NAME_INVALID",
+                f"{touchpoint!r:.80} is no touchpoint name: lower case letters, digits, - and _, at most 63",
             )
+        return await self._issue(touchpoint)
+
+    async def issue_admin(self) -> str:
+        """A new key of the admin: for whoever runs the hub's process; no call over the wire gets one."""
+        return await self._issue(ADMIN)
+
+    async def _issue(self, touchpoint: str) -> str:
         key = f"segue_{touchpoint.lstrip('@')}_{secrets.token_urlsafe(32)}"
         await self._change(lambda unit: unit.add_key(Key(touchpoint, hash_of(key), self._clock()), LIVE))
         return key
 
     async def revoke(self, touchpoint: str) -> int:
-        """Makes all keys of a touchpoint invalid; returns how many there were."""
+        """Makes all keys of a touchpoint invalid; returns how many there were.
+
+        Raises:
+            Refusal: NAME_RESERVED.
+        """
+        _not_reserved(touchpoint)
         before = len(self._owners)
         await self._change(lambda unit: unit.revoke(touchpoint))
         return before - len(self._owners)

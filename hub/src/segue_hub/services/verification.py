@@ -1,0 +1,78 @@
+"""Verification: whether what a store keeps beside the log is what follows from the log.
+
+Owns the comparison: who is one against the set of links, checkpoints against a fold from the first fact. Changes
+nothing; reads one customer at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import orjson
+from segue.domain import section
+from segue.domain.fact import Fact
+from segue.domain.plan import EMPTY, Plan
+
+from ..storage.ports import Leaf, Store
+from .contexts import dumps
+from .head import head_of
+from .linkage import Linkage
+
+PAGE = 500
+
+
+def verify(
+    store: Store, decode: Callable[[bytes], Fact], progress: Callable[[int], None] = lambda done: None
+) -> Iterator[str]:
+    """Every difference found, in words; nothing where all follows from the log.
+
+    Args:
+        store: not served by anybody.
+        decode: a fact as the store keeps it.
+        progress: told how many customers and identifiers were looked at.
+    """
+    plans = {stored.digest: Plan(json.loads(stored.document)) for stored in store.plans()[-8:]}
+    current = list(plans.values())[-1] if plans else EMPTY
+    done = 0
+    for customer in _pages(store.customers):
+        done += 1
+        progress(done)
+        members = store.members(customer)
+        checkpoint = store.read_checkpoint(customer)
+        if checkpoint is None or checkpoint.plan not in plans:
+            continue  # of an older plan: it is folded again before anybody sees it
+        leaves = [Leaf(known.number, known.bucket, known.since, known.until) for _, known in members]
+        rows = [row for row in store.facts(leaves) if row.position <= checkpoint.position]
+        plan = plans[checkpoint.plan]
+        head = head_of(plan, [(row.position, decode(row.body)) for row in rows], {name for name, _ in members})
+        kept = section.decode(checkpoint.data, orjson.loads)
+        if dumps(section.plain(kept, plan)) != dumps(section.plain(head.content, plan)):
+            name = min((name for name, _ in members), key=current.kinds.strength)
+            yield f"the checkpoint of {name} through position {checkpoint.position} is not the fold of its facts"
+    kinds, decided = current.kinds, set[int]()
+    linkage = Linkage(store, kinds)
+    for number in _pages(store.linked):
+        done += 1
+        progress(done)
+        if number in decided:
+            continue
+        part = linkage.part([number])
+        decided |= part.names.keys()
+        numbers = {name: number for number, name in part.names.items()}
+        for cluster in part.divided(kinds).clusters:
+            wanted = {(numbers[node.identifier], node.since) for node in cluster}
+            first = cluster[0]
+            eras = store.eras(numbers[first.identifier])
+            whole = store.resolve(first.identifier)
+            own = next((era for era in eras if era.since == first.since), None if eras else whole)
+            found = {(k.number, k.since) for _, k in store.members(own.customer)} if own is not None else set()
+            if found != wanted:
+                yield f"{first.identifier} is not one with whom its links say"
+
+
+def _pages(page: Callable[[int, int], list[int]]) -> Iterator[int]:
+    after = 0
+    while found := page(after, PAGE):
+        yield from found
+        after = found[-1]
