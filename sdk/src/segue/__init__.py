@@ -13,17 +13,21 @@
 This is the whole public face; a test holds it still.
 """
 
-from .aio import AsyncSession, AsyncTouchpoint
+from typing import TYPE_CHECKING
+
 from .domain.action import Action
 from .domain.brief import Brief
 from .domain.context import Context, Freshness
 from .domain.decision import Decision
 from .domain.guardrail import Verdict
 from .domain.identifier import Identifier
-from .errors import ConfigError, InputError, NameUnknown, NotCovered, NotGranted, SegueError
+from .errors import ConfigError, HeldBack, InputError, NameUnknown, NotCovered, NotGranted, SegueError
 from .session import Session
 from .touchpoint import Touchpoint
 from .version import VERSION as __version__  # noqa: N811  # the name that Python asks for
+
+if TYPE_CHECKING:
+    from .aio import AsyncSession, AsyncTouchpoint
 
 __all__ = [
     "Action",
@@ -34,6 +38,7 @@ __all__ = [
     "Context",
     "Decision",
     "Freshness",
+    "HeldBack",
     "Identifier",
     "InputError",
     "NameUnknown",
@@ -45,3 +50,17 @@ __all__ = [
     "Verdict",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """The asynchronous face: who does not use it does not pay for asyncio."""
+    if name in ("AsyncSession", "AsyncTouchpoint"):
+        from . import aio
+
+        globals().update(AsyncSession=aio.AsyncSession, AsyncTouchpoint=aio.AsyncTouchpoint)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

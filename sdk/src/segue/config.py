@@ -6,7 +6,6 @@ Owns what can be set, from where it comes, and what makes sense. Reads the envir
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,16 +50,21 @@ class Config:
 def default_state(environment: Mapping[str, str]) -> Path:
     """Where state goes unless told: the user's state folder, or a temporary one where that cannot be written."""
     base = environment.get("XDG_STATE_HOME") or (str(Path.home() / ".local" / "state") if "HOME" in environment else "")
-    for candidate in (base, tempfile.gettempdir()):
-        if candidate:
-            folder = Path(candidate) / "segue"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError:
-                continue
-            if os.access(folder, os.W_OK):
-                return folder
-    return Path(tempfile.gettempdir()) / "segue"
+    if base and _writable(Path(base) / "segue"):
+        return Path(base) / "segue"
+    from tempfile import gettempdir
+
+    folder = Path(gettempdir()) / "segue"
+    _writable(folder)
+    return folder
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def load(

@@ -9,10 +9,13 @@ Owns every exception that crosses a public face. Nothing of this reaches a host 
     │   └── NameUnknown        NAME_UNKNOWN
     │       └── NotGranted     NOT_GRANTED
     ├── ConfigError            CONFIG_INVALID
+    ├── HeldBack               HELD_BACK
     └── NotCovered             PARTIAL
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class SegueError(Exception):
@@ -71,6 +74,20 @@ class NotCovered(SegueError):
     """A question that reaches further back than the context keeps."""
 
     code = "PARTIAL"
+
+
+class HeldBack(SegueError):
+    """An action that was to be carried out and may not: `with d.act():` found no place for it.
+
+    Attributes:
+        verdict: what holds it back: guardrail, reason, holder, until when.
+    """
+
+    code = "HELD_BACK"
+
+    def __init__(self, message: str, *, verdict: Any = None) -> None:
+        super().__init__(message)
+        self.verdict = verdict
 
 
 class ConfigError(SegueError):

@@ -1,7 +1,7 @@
-"""What survives a restart without a hub: the last good plan, and contexts where the team asked for it.
+"""What survives a restart without a hub: the last good plan, its workspace, and contexts where the team asked for it.
 
-Owns two files in the state folder. The plan is a public text; contexts hold customers' data and are written only with
-`persist_contexts`. A file that cannot be read is as good as none.
+Owns three files in the state folder. Plan and workspace are public texts; contexts hold customers' data and are written
+only with `persist_contexts`. A file that cannot be read is as good as none.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from .clock import now
 from .domain.identifier import Identifier
-from .domain.plan import Plan, canonical
-from .domain.projection import Projected, receive
+from .domain.plan import WAITING, Plan, canonical
+from .domain.projection import Origin, Projected, receive
 from .domain.section import Section
+from .domain.workspace import QUIET, Workspace, workspace_bytes, workspace_of
 from .errors import PlanError
 from .replica import Held
 
 log = logging.getLogger("segue")
+_ORIGIN: Final = "origin"
+"""Beside the sections: of which history of the hub, and which version of it, a context is."""
 
 
 class Persistence:
@@ -35,27 +40,45 @@ class Persistence:
 
     def __init__(self, folder: Path, touchpoint: str, *, contexts: bool) -> None:
         self._plan_path = folder / f"{touchpoint}.plan.json"
+        self._workspace_path = folder / f"{touchpoint}.workspace.json"
         self._contexts_path = folder / f"{touchpoint}.contexts"
         self._wanted = contexts
         self._connection: sqlite3.Connection | None = None
         self._kept: dict[tuple[Identifier, str], int] = {}
+        self._written: dict[Path, str] = {}
 
     def plan(self) -> Plan | None:
-        """The last good plan."""
+        """The last good plan, with the last workspace."""
         try:
-            return Plan(json.loads(self._plan_path.read_bytes()))
+            plan = Plan(json.loads(self._plan_path.read_bytes()))
         except (OSError, ValueError, PlanError):
             return None
+        return plan.on(self._workspace())
+
+    def _workspace(self) -> Workspace:
+        try:
+            return workspace_of(json.loads(self._workspace_path.read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return QUIET
 
     def keep_plan(self, plan: Plan) -> None:
-        """Keeps a plan, in one step."""
+        """Keeps a plan and its workspace, each in one step, as far as they changed."""
+        if plan.digest == WAITING.digest:
+            return  # a workspace came before the first plan: it is kept with it
+        if self._written.get(self._plan_path) != plan.digest:
+            self._write(self._plan_path, plan.digest, canonical(plan.document))
+        if self._written.get(self._workspace_path) != plan.workspace.digest:
+            self._write(self._workspace_path, plan.workspace.digest, workspace_bytes(plan.workspace))
+
+    def _write(self, path: Path, name: str, text: bytes) -> None:
         try:
-            self._plan_path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._plan_path.with_name(f"{self._plan_path.name}.{os.getpid()}")
-            fresh.write_bytes(canonical(plan.document))
-            fresh.replace(self._plan_path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_name(f"{path.name}.{os.getpid()}")
+            fresh.write_bytes(text)
+            fresh.replace(path)
+            self._written[path] = name
         except OSError as error:
-            log.warning("segue: the plan cannot be kept on disk: %s", error)
+            log.warning("segue: %s cannot be kept on disk: %s", path.name, error)
 
     def _open(self) -> sqlite3.Connection | None:
         if not self._wanted:
@@ -89,7 +112,11 @@ class Persistence:
             ).fetchone()
             if row is None:
                 return None
-            return receive([Section(name, text.encode()) for name, text in json.loads(row[0])]), row[1]
+            texts = dict(json.loads(row[0]))
+            incarnation, version = json.loads(texts.pop(_ORIGIN, '["", 0]'))
+            origin = Origin(incarnation, version, plan)
+            projected = receive([Section(name, text.encode()) for name, text in texts.items()])
+            return replace(projected, origin=origin), row[1]
         except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
             log.warning("segue: a kept context cannot be read: %s", error)
             return None
@@ -109,7 +136,9 @@ class Persistence:
                         (*one.identifier, one.purpose),
                     )
                     continue
-                text = json.dumps([[section.name, section.data.decode()] for section in one.sections])
+                origin = one.shown.origin
+                texts = [[section.name, section.data.decode()] for section in one.sections]
+                text = json.dumps([[_ORIGIN, json.dumps([origin.incarnation, origin.version])], *texts])
                 row = (*one.identifier, one.purpose, one.heard_at or now(), one.plan, text)
                 connection.execute("INSERT OR REPLACE INTO contexts VALUES (?, ?, ?, ?, ?, ?)", row)
         except sqlite3.Error as error:

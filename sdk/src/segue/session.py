@@ -10,21 +10,24 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .coordination import Coordination
+from .domain.action import action_properties
 from .domain.brief import Brief
 from .domain.context import Context
-from .domain.decision import Decision, Question, decide, shown
-from .domain.expression import NEVER
+from .domain.decision import Decision, Question, decide, exposed_arm
+from .domain.decision_fact import Basis, answer_of, basis_of, details_of, json_text
 from .domain.fact import (
     ACTION,
     CONSENT,
     DECISION,
     EVENT,
+    EXPOSURE,
     LINK,
-    MAX_PROPERTIES,
     SUBSCRIPTION,
     TRAIT,
     Fact,
@@ -32,13 +35,13 @@ from .domain.fact import (
     properties_bytes,
 )
 from .domain.identifier import Identifier, identifier_of
-from .domain.instant import from_datetime, instant_text
+from .domain.instant import from_datetime
 from .domain.interaction import ENDED, STARTED, InteractionRef
 from .domain.plan import Plan
-from .errors import FactError
+from .errors import FactError, HeldBack
 from .outbox import ANALYTICS, MUST
-from .runtime import Runtime, json_text
-from .wire import action_properties
+from .place import UNNEEDED, Place, ask, strict_caps, unreachable
+from .runtime import Runtime
 
 if TYPE_CHECKING:
     from .touchpoint import Touchpoint
@@ -47,9 +50,11 @@ log = logging.getLogger("segue")
 _forks = [0]
 os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
 NOTHING: Mapping[str, Any] = {}
+LOADING = 2.0
+"""Seconds that loading may take at most."""
 
 
-class Session:
+class Session(Coordination):
     """One customer, held. Made by `Touchpoint.session`; use it as a context manager.
 
     Args:
@@ -69,6 +74,9 @@ class Session:
         self._held = self._runtime.hold(identifiers[0], purpose)
         self._interaction: InteractionRef | None = None
         self._closed = False
+        self._claims: dict[str, int] = {}
+        self._renewed: dict[str, int] = {}
+        self._exposed: set[str] = set()
         self._channel = ""
         self._channel_by: Plan | None = None
 
@@ -86,7 +94,11 @@ class Session:
         return bool(self._runtime.config.hub)
 
     def wait(self, timeout: float) -> bool:
-        """Waits until the hub has answered once; returns whether it has. `timeout` in seconds."""
+        """Waits until the hub has answered once; returns whether it has. `timeout` in seconds, counted from when what a
+        connection needs is loaded, once in a process.
+        """
+        if self.waits:
+            self._runtime.loaded.wait(LOADING)
         return self._held.answered.wait(timeout)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -116,80 +128,104 @@ class Session:
         context = Context(
             held.shown, plan, at + machine.offset, held.freshness(at), held.version, runtime.config.strict
         )
-        decision = decide(question, context, self._channel)
+        decision = decide(question, context, self._channel, self._touchpoint.name)
         decision.actor = self
         runtime.decisions += 1
         if held.identity_pending:
             decision.pending = "IDENTITY_PENDING"
+        self._expose(decision, context)
         if question.record != "never":
-            self._record(question, decision)
+            self._record(question, decision, context)
         return decision
 
-    def _record(self, question: Question, decision: Decision) -> None:
+    def _expose(self, decision: Decision, context: Context) -> None:
+        """The first time that a holdout speaks about an action becomes a fact: from then on its arm holds (AC4)."""
+        for verdict in decision.verdicts:
+            guardrail = context.plan.guardrails.get(verdict.guardrail)
+            if guardrail is None or guardrail.holdout is None or guardrail.name in self._exposed:
+                continue
+            arm = exposed_arm(guardrail, context)
+            if arm:
+                self._exposed.add(guardrail.name)
+                self._tell(EXPOSURE, guardrail.name, {"arm": arm}, None, MUST)
+
+    def _record(self, question: Question, decision: Decision, context: Context) -> None:
         """The answer becomes a fact when it changed for this customer, or an action may follow."""
-        action, answers = decision.action, self._held.last_answers
-        if action is None:
-            answer = json_text(decision.value)
-            key = (answer, decision.reason, False)
-            if question.record == "changed" and answers.get(question.name) == key:
-                return
-        else:
-            answer, key = action.kind, (action.kind, decision.reason, decision.allowed)
+        answers, answer = self._held.last_answers, answer_of(decision)
+        key = (answer, decision.reason, decision.allowed)
+        if decision.action is None and question.record == "changed" and answers.get(question.name) == key:
+            return
         answers[question.name] = key
         decision.id = self._runtime.ids.next()
+        made, basis = copy(decision), basis_of(context, self.purpose)  # as it is now: a place may be refused later
         seq, at, reference = self._runtime.next_seq(), self._runtime.now(), self._interaction
-        self._runtime.record(lambda: self._decision_fact(decision, answer, at, seq, reference))
+        self._runtime.record(lambda: self._decision_fact(made, answer, basis, at, seq, reference))
 
     def _decision_fact(
-        self, decision: Decision, answer: Any, at: int, seq: int, reference: InteractionRef | None
+        self, decision: Decision, answer: Any, basis: Basis, at: int, seq: int, reference: InteractionRef | None
     ) -> Fact:
-        details = {
-            "value": answer,
-            "reason": decision.reason,
-            "freshness": decision.freshness.state,
-            "age_us": decision.freshness.age,
-            "version": decision.version,
-            "plan": decision.plan,
-            "at": decision.at,
-            "reads": [[question, json_text(value)] for question, value in decision.reads],
-            "verdicts": [
-                {"guardrail": v.guardrail, "kind": v.kind, "reason": v.reason, "owner": v.owner, "mode": v.mode}
-                | ({"until": instant_text(v.until)} if v.until < NEVER else {})
-                for v in decision.verdicts
-            ],
-            "explain": decision.explain(),
-        }
-        raw = properties_bytes(details)
-        if len(raw) > MAX_PROPERTIES:
-            # An answer of any size is the host's to give; what is recorded of it has a bound.
-            cut = {"value": shown(answer)[:1000], "explain": decision.explain()[:2000], "reads": [], "verdicts": []}
-            raw = properties_bytes(details | cut)
         return Fact(
             decision.id, DECISION, decision.name, at, seq, self.identifiers, self._touchpoint.channel,
-            self._touchpoint.name, reference, raw,
+            self._touchpoint.name, reference, details_of(decision, answer, basis)[1],
         )  # fmt: skip
 
-    @contextmanager
-    def act(self, decision: Decision) -> Iterator[None]:
-        """See `Decision.act`."""
+    def reserve(self, decision: Decision) -> Place:
+        """Takes a place under the strict caps that speak about a decision's action; `act` does so by itself.
+
+        Waits at most 150 ms for the hub, and not at all where no strict cap speaks about the action.
+        """
+        action, runtime = decision.action, self._runtime
+        if action is None:
+            return UNNEEDED
+        asked = action.asked(self._touchpoint.channel) | {"touchpoint": self._touchpoint.name}
+        caps = strict_caps(runtime.plan, asked, runtime.now())
+        if not caps:
+            return UNNEEDED
+        if not self.waits:
+            return unreachable(caps, "no hub is set")
+        pending = list(self._held.pending.values())[-256:]
         try:
-            yield
+            return ask(runtime.transport(), runtime.ids.next(), self.identifiers, asked, pending, caps)
+        except Exception as error:  # noqa: BLE001  # whatever it is, nobody could be asked
+            return unreachable(caps, f"{type(error).__name__}: {error}")
+
+    @contextmanager
+    def act(self, decision: Decision) -> Iterator[Place]:
+        """See `Decision.act`."""
+        place = self.reserve(decision)
+        if not place.granted:
+            decision.refused(place.verdicts)
+            raise HeldBack(place.refusal.reason or "there is no place", verdict=place.refusal)
+        try:
+            yield place
+        except Exception:
+            self._acted(decision, "failed")
+            self._give_back(place)
+            raise
         except BaseException:
+            # Interrupted in the middle: nobody knows how far it came. The place is not given back, and expires as the
+            # cap says.
             self._acted(decision, "failed")
             raise
-        self._acted(decision, "completed")
+        self._acted(decision, "completed", place.id)
+
+    def _give_back(self, place: Place) -> None:
+        if place.id:
+            self._runtime.transport().release(place.id, self.identifiers)
 
     def skip(self, decision: Decision) -> None:
         """Records that an allowed action was not carried out after all."""
         if decision.action is not None:
             self._acted(decision, "skipped")
 
-    def _acted(self, decision: Decision, status: str) -> None:
+    def _acted(self, decision: Decision, status: str, reservation: bytes = b"") -> None:
         action = decision.action
         assert action is not None
         try:
             asked = action.asked(self._touchpoint.channel) | {"details": json_text(dict(action.properties))}
-            fact = self._fact(ACTION, action.kind, action_properties(action.kind, asked, status, decision.id))
+            fact = self._fact(
+                ACTION, action.kind, action_properties(action.kind, asked, status, decision.id, reservation)
+            )
             check(fact)
         except Exception as error:  # noqa: BLE001  # the host has acted: what it cannot tell is counted, never raised
             self._touchpoint.count_refused(ACTION, action.kind, error)
@@ -297,6 +333,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self._let_go_of_all()
         self._runtime.release(self._held, self._runtime.clock() + self._keep)
 
     def __enter__(self) -> Session:

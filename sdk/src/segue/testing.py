@@ -20,10 +20,24 @@ from typing import Any
 
 from .clock import FactIds, now
 from .config import Config
-from .domain.fact import ACTION, CONSENT, DECISION, EVENT, SUBSCRIPTION, TRAIT, Fact, check, properties_bytes
-from .domain.fold import fold
+from .domain.content import Content
+from .domain.fact import (
+    ACTION,
+    CONSENT,
+    DECISION,
+    EVENT,
+    SUBSCRIPTION,
+    TRAIT,
+    WORKSPACE_KINDS,
+    Fact,
+    check,
+    properties_bytes,
+)
+from .domain.fold import step
 from .domain.grant import SERVICE
 from .domain.identifier import Identifier
+from .domain.identity import customer_of
+from .domain.incident import FIXED, OPENED, check_incident, incident_fact
 from .domain.instant import parse_instant, span
 from .domain.interaction import InteractionRef
 from .domain.plan import EMPTY, Plan
@@ -139,6 +153,22 @@ class FakeHub:
         """Begins to build a customer: `fake_hub.customer(account="A-1009")`."""
         return Customer(self, tuple(Identifier(kind, value) for kind, value in identifiers.items()))
 
+    def open_incident(
+        self, id: str, *, title: str = "", workaround: str = "", ago: str = "0s", later: str = "0s"
+    ) -> None:
+        """Something is broken since `ago`, or will be in `later`: `fake_hub.open_incident("IOS-481")`."""
+        self._incident(id, OPENED, span(later) - span(ago), title, workaround)
+
+    def fix_incident(self, id: str, *, ago: str = "0s", later: str = "0s") -> None:
+        """It was fixed `ago` before the clock's now, or will be in `later`."""
+        self._incident(id, FIXED, span(later) - span(ago))
+
+    def _incident(self, id: str, state: str, away: int, title: str = "", workaround: str = "") -> None:
+        at, seq = self.clock() + away, self.next_seq()
+        fact = incident_fact(self.ids.next(), id, state, at, seq, title=title, workaround=workaround)
+        check_incident(fact)
+        self.take(fact)
+
     def touchpoint(self, touchpoint: Touchpoint) -> Touchpoint:
         """Puts a touchpoint of the code under test on this fake; strict, so that misspelt names raise."""
         runtime = FakeRuntime(self, touchpoint.name)
@@ -147,27 +177,31 @@ class FakeHub:
         return touchpoint
 
     def take(self, fact: Fact) -> None:
-        """A fact reaches the hub: everybody who holds the customer hears of it."""
+        """A fact reaches the hub: everybody who holds the customer hears of it, of a workspace fact everybody."""
         self.facts.append(fact)
+        if fact.kind in WORKSPACE_KINDS:
+            about = [other for other in self.facts if (other.kind, other.type) == (fact.kind, fact.type)]
+            self.plan = self.plan.on(self.plan.workspace.telling({fact.type: about}))
         for runtime in self._runtimes:
             runtime.refresh()
 
     def push(self, plan: Plan | Mapping[str, Any]) -> None:
         """A new plan."""
-        self.plan = plan if isinstance(plan, Plan) else Plan(plan)
+        pushed = plan if isinstance(plan, Plan) else Plan(plan)
+        self.plan = pushed.on(self.plan.workspace)
         for runtime in self._runtimes:
             runtime.take_plan()
             runtime.refresh()
 
-    def facts_of(self, identifier: Identifier) -> list[Fact]:
-        """All facts of whoever is known by an identifier, through links."""
-        names = {identifier}
-        while True:
-            linked = {i for fact in self.facts if names & set(fact.identifiers) for i in fact.identifiers}
-            if linked <= names:
-                break
-            names |= linked
-        return [fact for fact in self.facts if names & set(fact.identifiers)]
+    def content_of(self, identifier: Identifier) -> Content | None:
+        """What is known of whoever an identifier is, by links and by what was said of them; None of nobody."""
+        facts, apart = customer_of(self.plan.kinds, self.facts, identifier)
+        if not facts and identifier not in {name for fact in self.facts for name in fact.identifiers}:
+            return None
+        content = Content(apart=apart)
+        for fact in sorted(facts, key=lambda fact: fact.order):
+            step(content, self.plan, fact)
+        return content
 
 
 class FakeRuntime(Runtime):
@@ -196,28 +230,37 @@ class FakeRuntime(Runtime):
     def take_plan(self) -> None:
         """The fake hub's plan arrives."""
         plan = self._hub.plan
+        self.take_workspace()
         self.machine.received(Incoming("plan", {"digest": plan.digest, "document": plan.document}), self.clock())
         self.ready.set()
+
+    def take_workspace(self) -> None:
+        """The fake hub's incidents arrive, where they are others than those held."""
+        told = self._hub.plan.workspace.told(self._hub.plan.incidents, self.clock())
+        if told.digest != self.machine.plan.workspace.digest:
+            fields = {"digest": told.digest, "document": told.document}
+            self.machine.received(Incoming("workspace", fields), self.clock())
 
     def refresh(self) -> None:
         """Everything held is answered again."""
         if not self._hub.down:
+            self.take_workspace()
             for held in self.machine.replica.all():
                 self._answer(held)
 
     def _answer(self, held: Held) -> None:
         hub, plan = self._hub, self._hub.plan
-        facts = hub.facts_of(held.identifier)
-        included = [fact.id for fact in facts if fact.id in held.pending]
+        content = hub.content_of(held.identifier)
+        included = [fact.id for fact in hub.facts if fact.id in held.pending]
         fields: dict[str, Any] = {
             "subscription": held.number, "unchanged": False, "gone": "", "included": included, "unknown": [],
             "version": len(hub.facts), "customer": str(held.identifier), "plan": plan.digest, "view": "",
             "sections": [],
         }  # fmt: skip
-        if facts:
+        if content is not None:
             grant = plan.grant(self.config.touchpoint)
             fields["view"] = view_of(plan, grant, held.purpose)
-            fields["sections"], _ = project(fold(plan, facts), plan, grant, held.purpose, self.clock())
+            fields["sections"], _ = project(content, plan, grant, held.purpose, self.clock())
         else:
             fields["gone"] = "NOT_FOUND"
         self.machine.received(Incoming("context", fields), self.clock())

@@ -11,22 +11,29 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from .config import load
 from .domain.context import Context
 from .domain.decision import Question
-from .domain.fact import Fact
+from .domain.fact import ENDING, INCIDENT, LINK, RETRACTION, SEPARATION, Fact, check
 from .domain.grant import SERVICE
-from .domain.identifier import Identifier
-from .domain.instant import SECOND, span
+from .domain.identifier import Identifier, parse_identifier
+from .domain.incident import FIXED, OPENED, check_incident, incident_fact
+from .domain.instant import SECOND, from_datetime, span
+from .domain.plan import Plan
+from .domain.statement import statement_fact
 from .errors import ConfigError
+from .outbox import MUST
 from .runtime import Runtime
 from .session import Session
 from .sync import READY
 
 log = logging.getLogger("segue")
+Who = Identifier | str
+"""An identifier, or its text: `account=A-1009`."""
 REFUSED_KEPT = 1000
 """Names of refused facts that are counted one by one."""
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
@@ -75,11 +82,20 @@ class Touchpoint:
     @property
     def channel(self) -> str:
         """The channel of its facts."""
+        runtime = self._runtime
+        return self.channel_by(runtime.plan if runtime is not None else None)
+
+    def channel_by(self, plan: Plan | None) -> str:
+        """The channel of its facts by a plan; where none is known, the one given, or its name."""
         if self._channel is not None:
             return self._channel
-        runtime = self._runtime
-        granted = runtime.plan.grants.get(self.name) if runtime is not None else None
+        granted = plan.grants.get(self.name) if plan is not None else None
         return granted.channel if granted is not None else self.name
+
+    @property
+    def started(self) -> bool:
+        """Whether it has begun to work in this process."""
+        return self._runtime is not None
 
     def runtime(self) -> Runtime:
         """The machinery of this process; made on first use, and anew in a forked child."""
@@ -125,7 +141,8 @@ class Touchpoint:
         """Opens a session with a customer: `chat.session(account="A-1009", wait="150ms")`.
 
         Args:
-            wait: how long to wait for the first context at most.
+            wait: how long to wait for the first context at most; the first session of a process also waits until what
+                a connection needs is loaded (tens of milliseconds), unless it waits for nothing.
             purpose: why it reads, as granted in the plan.
             keep: how long the customer stays held after the session.
             identifiers: who she is; the strongest is held.
@@ -149,6 +166,98 @@ class Touchpoint:
     ) -> None:  # fmt: skip
         """Hears of joiners and leavers: `tell([(customer, identifiers, left)], reset)`, from the SDK's own thread."""
         self.runtime().watch(audience, purpose, tell)
+
+    def open_incident(
+        self, id: str, *, title: str = "", workaround: str = "", occurred_at: datetime | None = None
+    ) -> None:
+        """Tells everybody that something is broken: `ops.open_incident("IOS-481", title="Uploads fail in 4.2")`.
+
+        Returns at once; never raises. The plan has to grant it: `writes: ["incident:*"]`.
+
+        Args:
+            id: for example `IOS-481`.
+            title: what is broken, for people; as told before where not given.
+            workaround: what to do meanwhile, likewise.
+            occurred_at: aware; now where not given. One that is to come opens it then.
+        """
+        self._tell_incident(id, OPENED, occurred_at, title, workaround)
+
+    def fix_incident(self, id: str, *, occurred_at: datetime | None = None) -> None:
+        """Tells everybody that an incident is fixed, as `open_incident`."""
+        self._tell_incident(id, FIXED, occurred_at)
+
+    def _tell_incident(
+        self, id: str, state: str, occurred_at: datetime | None, title: str = "", workaround: str = ""
+    ) -> None:
+        runtime = self.runtime()
+        try:
+            at = from_datetime(occurred_at) if occurred_at is not None else runtime.now()
+            fact = incident_fact(
+                runtime.ids.next(), id, state, at, runtime.next_seq(), title=title, workaround=workaround,
+                touchpoint=self.name,
+            )  # fmt: skip
+            check_incident(fact)
+        except Exception as error:  # noqa: BLE001  # the host's own values: whatever they raise is counted, never raised
+            self.count_refused(INCIDENT, id, error)
+            return
+        self.told(fact)
+        runtime.offer(fact, MUST, None)
+
+    def link(self, one: Who, other: Who, *, reason: str = "", occurred_at: datetime | None = None) -> None:
+        """Tells that two identifiers are one customer: `desk.link("account=A-1", "email=ann@example.com")`.
+
+        Returns at once; never raises.
+
+        Args:
+            one: an identifier, or its text.
+            other: likewise.
+            reason: for people.
+            occurred_at: aware; now where not given.
+        """
+        self._say(LINK, (one, other), reason, occurred_at)
+
+    def retract(
+        self, one: Who, other: Who, *, fact: str = "", reason: str = "", occurred_at: datetime | None = None
+    ) -> None:
+        """Tells that two identifiers never were one customer, as `link`: undoes a wrong merge.
+
+        All links of the two until `occurred_at` are taken back; or what one `fact` said, by its id, be it a link, an
+        ending or a separation. The plan has to grant it: `writes: ["retraction:*"]`.
+        """
+        self._say(RETRACTION, (one, other), reason, occurred_at, fact)
+
+    def end(self, one: Who, other: Who, *, reason: str = "", occurred_at: datetime | None = None) -> None:
+        """Tells that two identifiers are one customer no longer, from `occurred_at` on: a recycled phone number.
+
+        As `link`. The plan has to grant it: `writes: ["ending:*"]`.
+        """
+        self._say(ENDING, (one, other), reason, occurred_at)
+
+    def separate(self, one: Who, other: Who, *, reason: str = "", occurred_at: datetime | None = None) -> None:
+        """Tells that two identifiers are never one customer, whatever links them, now or later.
+
+        As `link`. The plan has to grant it: `writes: ["separation:*"]`.
+        """
+        self._say(SEPARATION, (one, other), reason, occurred_at)
+
+    def _say(
+        self, kind: str, names: tuple[Who, Who], reason: str, occurred_at: datetime | None, target: str = ""
+    ) -> None:
+        runtime = self.runtime()
+        try:
+            kinds = runtime.plan.kinds
+            found = [kinds.normal(n if isinstance(n, Identifier) else parse_identifier(n)) for n in names]
+            at = from_datetime(occurred_at) if occurred_at is not None else runtime.now()
+            fact = statement_fact(
+                runtime.ids.next(), kind, found, at, runtime.next_seq(), target=bytes.fromhex(target), reason=reason,
+                touchpoint=self.name, channel=self.channel,
+            )  # fmt: skip
+            check(fact)
+        except Exception as error:  # noqa: BLE001  # the host's own values: whatever they raise is counted, never raised
+            self.count_refused(kind, kind, error)
+            return
+        self.told(fact)
+        runtime.offer(fact, MUST, None)
 
     def wait_ready(self, timeout: float = 5.0) -> bool:
         """Connects and waits for the plan; returns whether the hub answered in time. `timeout` in seconds."""

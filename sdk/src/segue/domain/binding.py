@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .activity import MOST, NONE
 from .consent import allows
+from .effort import PARTS, effort
 from .expression.conversion import parse_timestamp
 from .expression.node import Environment, Node, Refused
 from .expression.value import NEVER, Timestamp, Value
 from .instant import span
 from .vocabulary import Vocabulary, did_you_mean
+from .workspace_binding import calendar_node, incident_node
 
 if TYPE_CHECKING:
     from .journey import Journey
@@ -30,7 +32,11 @@ EVENT_FIELDS: Final = {
     "type": "string", "channel": "string", "touchpoint": "string", "occurred_at": "timestamp", "properties": "map",
     "interaction": "string", "direction": "string", "outcome": "string",
 }  # fmt: skip
-ACTION_FIELDS: Final = {"kind": "string", "channel": "string", "topic": "string", "purpose": "string"}
+ACTION_FIELDS: Final = {
+    "kind": "string", "channel": "string", "topic": "string", "purpose": "string", "advances": "string",
+    "touchpoint": "string",
+}  # fmt: skip
+EFFORT_FIELDS: Final = {"score": "int", **dict.fromkeys(PARTS, "int")}
 
 # Environments are typed by their smallest protocol; here they are always scopes.
 _At = Callable[[Any], tuple[Value, int]]
@@ -47,12 +53,17 @@ class ContextBindings:
         vocabulary: declared traits, channels and events.
         journey_maps: names of the maps.
         audiences: names of audiences that may be asked for; empty while audiences themselves are compiled.
+        calendars: names of the calendars.
     """
 
-    def __init__(self, vocabulary: Vocabulary, journey_maps: tuple[str, ...], audiences: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, journey_maps: tuple[str, ...], audiences: tuple[str, ...] = (),
+        calendars: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         self._vocabulary = vocabulary
         self._maps = journey_maps
         self._audiences = audiences
+        self._calendars = calendars
 
     def variable(self, name: str) -> Node | None:
         """The node of a dotted name."""
@@ -63,6 +74,8 @@ class ContextBindings:
             return self._trait(rest)
         if head == "journey" and rest:
             return self._journey(*rest.rpartition(".")[::2])
+        if head == "effort" and rest in EFFORT_FIELDS:
+            return _pair(lambda env: _effort(env, rest))
         if head == "event" and rest in EVENT_FIELDS:
             return Node(_EVENT[rest])
         if head == "action" and rest in ACTION_FIELDS:
@@ -175,6 +188,14 @@ class ContextBindings:
             raise Refused(f"no audience is called {name!r} here. {did_you_mean(name, self._audiences)}")
         return _pair(lambda env: env.plan.audiences[name].when.holds_until(env))
 
+    def incident(self, id_: str) -> Node:
+        """`incident("IOS-481").open`."""
+        return incident_node(id_)
+
+    def calendar(self, name: str) -> Node:
+        """`calendar("support").open`."""
+        return calendar_node(name, self._calendars)
+
 
 def _window(text: str) -> int:
     try:
@@ -199,6 +220,12 @@ def _double(value: Value) -> Value:
 def _instant(value: Value) -> Value:
     """The instant of a trait's text; 1970 where unset (TI9)."""
     return Timestamp(parse_timestamp(value) if value else 0) if type(value) is str else value
+
+
+def _effort(env: Any, field: str) -> tuple[Value, int]:
+    """How hard it has been for the customer, and when that is next less."""
+    found = effort(env.content, env.plan.effort, env.at)
+    return (found.score if field == "score" else found.parts[field]), found.flips_at
 
 
 def running(env: Any, name: str) -> list[tuple[Journey, JourneyMap]]:
@@ -307,6 +334,8 @@ _FUNCTIONS: Final[dict[str, Callable[..., Node]]] = {
     "subscribed": ContextBindings.subscribed,
     "in_audience": ContextBindings.in_audience,
     "journeys": ContextBindings.journeys,
+    "incident": ContextBindings.incident,
+    "calendar": ContextBindings.calendar,
 }
 FUNCTIONS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
     "seen": ((1, 2), "bool"),
@@ -317,5 +346,7 @@ FUNCTIONS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
     "subscribed": ((2,), "bool"),
     "in_audience": ((1,), "bool"),
     "journeys": ((1,), "journeys"),
+    "incident": ((1,), "incident"),
+    "calendar": ((1,), "calendar"),
 }
 """By function: how many texts it takes, and the type of its value; the hub declares them so to the checker."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..errors import NameUnknown, NotCovered, NotGranted
-from .binding import any_running, completed_at, journey_state, running
+from .binding import running
 from .brief import Brief, brief
 from .consent import allows
 from .derivation import outcome_at
@@ -20,10 +20,12 @@ from .fact import Fact
 from .instant import SECOND, span, to_datetime
 from .interaction import Interaction
 from .journey import Journey
+from .journey_reading import JourneyReading
 from .plan import Plan
 from .projection import Projected
 from .scope import Scope
 from .vocabulary import did_you_mean
+from .workspace_reading import CalendarReading, IncidentReading
 
 LIVE: Final = "LIVE"
 STALE: Final = "STALE"
@@ -59,67 +61,6 @@ Asked = tuple[str, object, object, Any]
 def in_words(asked: Sequence[Asked]) -> list[tuple[str, Any]]:
     """(question, answer) of what was asked, in that order."""
     return [(text.format(first, second), answer) for text, first, second, answer in asked]
-
-
-class JourneyReading:
-    """The running journeys of one map, read together: any active, any stalled, the latest progressed."""
-
-    __slots__ = ("_context", "_name")
-
-    def __init__(self, context: Context, name: str) -> None:
-        self._context = context
-        self._name = name
-
-    @property
-    def active(self) -> bool:
-        """Whether one runs."""
-        context, name = self._context, self._name
-        journeys = context.content.journeys
-        value = any_running(journeys, context.plan.maps[name], context.at) if journeys else False
-        context.asked.append(("journey({!r}).active", name, None, value))
-        return value
-
-    @property
-    def stalled(self) -> bool:
-        """Whether a running one waits longer than its map expects."""
-        context, name = self._context, self._name
-        value = bool(journey_state(context._scope(), name, "stalled")[0]) if context.content.journeys else False
-        context.asked.append(("journey({!r}).stalled", name, None, value))
-        return value
-
-    @property
-    def latest(self) -> Journey | None:
-        """The one that progressed last, of those that run."""
-        if not self._context.content.journeys:
-            return None
-        found = [journey for journey, _ in running(self._context._scope(), self._name)]
-        return max(found, key=lambda journey: (journey.progress_at, journey.key), default=None)
-
-    @property
-    def stage(self) -> str:
-        """The stage it is at; empty at the start, or where none runs."""
-        journey = self.latest
-        value = journey.stage if journey else ""
-        self._context.asked.append(("journey({!r}).stage", self._name, None, value))
-        return value
-
-    @property
-    def started_at(self) -> datetime | None:
-        """When it began."""
-        journey = self.latest
-        return to_datetime(journey.started_at) if journey else None
-
-    @property
-    def progress_at(self) -> datetime | None:
-        """When it last progressed."""
-        journey = self.latest
-        return to_datetime(journey.progress_at) if journey else None
-
-    @property
-    def completed_at(self) -> datetime | None:
-        """When one was last completed."""
-        at = completed_at(self._context._scope(), self._name)
-        return to_datetime(at) if at else None
 
 
 class Context:
@@ -326,6 +267,23 @@ class Context:
         self.asked.append(("subscribed({!r}, {!r})", channel, topic, value))
         return value
 
+    def incident(self, id: str) -> IncidentReading:
+        """An incident of the workspace: `.open`, `.title`, `.workaround`; one that nobody has told of is not open."""
+        return IncidentReading(self, id)
+
+    def incidents(self) -> list[IncidentReading]:
+        """The incidents that are open, the one that was opened first at the front."""
+        names = self.plan.workspace.open_incidents(self.at)
+        self.asked.append(("incidents()", None, None, names))
+        return [IncidentReading(self, name) for name in names]
+
+    def calendar(self, name: str) -> CalendarReading:
+        """A calendar of the plan: `.open`, `.changes_at`."""
+        calendars = self.plan.calendars
+        if name not in calendars:
+            raise NameUnknown(f"no calendar is called {name!r}", field=name, cure=did_you_mean(name, calendars))
+        return CalendarReading(self, name)
+
     def decisions(self, name: str | None = None) -> Sequence[Fact]:
         """Newest decisions of all touchpoints, oldest first; of one question where named."""
         self._visible("decisions")
@@ -344,17 +302,23 @@ class Context:
     def timeline(self) -> Sequence[Fact]:
         """The newest facts of all channels, oldest first."""
         self._visible("timeline")
+        self.asked.append(("timeline()", None, None, len(self.content.timeline)))
         return tuple(self.content.timeline)
 
     def interactions(self, channel: str | None = None) -> list[Interaction]:
         """The newest interactions, oldest first; of one channel where named."""
         self._visible("interactions")
-        return [i for i in self.content.interactions.values() if channel is None or i.channel == channel]
+        found = [i for i in self.content.interactions.values() if channel is None or i.channel == channel]
+        self.asked.append(("interactions({!r})" if channel else "interactions()", channel, None, len(found)))
+        return found
 
     def traits(self) -> Mapping[str, Any]:
         """All visible traits."""
+        self.asked.append(("traits()", None, None, sorted(self.content.traits)))
         return {name: trait.value for name, trait in self.content.traits.items()}
 
     def brief(self) -> Brief:
         """The hand-over summary."""
-        return brief(self.content, self.plan, self.at)
+        found = brief(self.content, self.plan, self.at)
+        self.asked.append(("brief()", None, None, str(found)))
+        return found

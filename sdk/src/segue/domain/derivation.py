@@ -27,7 +27,7 @@ class Derivation:
     Attributes:
         at: the moment, in microseconds, clamped up to the content's last fact.
         audiences: by name, whether the customer is in it.
-        flips_at: first instant at which any of this, or any journey's state, may differ.
+        flips_at: first instant at which any of this, or any journey's state where asked for, may differ.
     """
 
     at: int
@@ -35,7 +35,9 @@ class Derivation:
     flips_at: int
 
 
-def derive(content: Content, plan: Plan, at: int, audiences: Iterable[str] | None = None) -> Derivation:
+def derive(
+    content: Content, plan: Plan, at: int, audiences: Iterable[str] | None = None, *, journeys: bool = True
+) -> Derivation:
     """Derives at a moment.
 
     Args:
@@ -43,6 +45,7 @@ def derive(content: Content, plan: Plan, at: int, audiences: Iterable[str] | Non
         plan: whose audiences and maps are meant.
         at: in microseconds.
         audiences: only these; None for all.
+        journeys: whether the flips of journeys count; who asks for members alone is woken for nothing by them.
     """
     at = max(at, content.at)
     scope = Scope(content, at, plan)
@@ -51,7 +54,7 @@ def derive(content: Content, plan: Plan, at: int, audiences: Iterable[str] | Non
     for name in plan.audiences if audiences is None else audiences:
         members[name], flip = plan.audiences[name].when.holds_until(scope)
         flips_at = min(flips_at, flip)
-    for journey in content.journeys.values():
+    for journey in content.journeys.values() if journeys else ():
         flips_at = min(flips_at, journey.flips_at(plan.maps[journey.map], at))
     return Derivation(at, members, flips_at)
 
@@ -64,6 +67,7 @@ class Interval:
     kind: str
     until: int
     reason: str
+    holder: str = ""
 
 
 def audience_outcome(content: Content, plan: Plan, name: str, at: int) -> list[Interval]:
@@ -77,12 +81,14 @@ def audience_outcome(content: Content, plan: Plan, name: str, at: int) -> list[I
     return _outcome(ask, max(at, content.at))
 
 
-def guardrail_outcome(content: Content, plan: Plan, guardrail: Guardrail, at: int) -> list[Interval]:
+def guardrail_outcome(
+    content: Content, plan: Plan, guardrail: Guardrail, at: int, action: Mapping[str, Any]
+) -> list[Interval]:
     """A guardrail's verdict over time on an action that it applies to, assuming no new facts."""
 
     def ask(moment: int) -> tuple[Interval, int]:
-        verdict = guardrail.verdict(Scope(content, moment, plan, action={}))
-        return Interval(moment, verdict.kind, verdict.until, verdict.reason), verdict.flips_at
+        verdict = guardrail.verdict(Scope(content, moment, plan, action=action))
+        return Interval(moment, verdict.kind, verdict.until, verdict.reason, verdict.holder), verdict.flips_at
 
     return _outcome(ask, max(at, content.at))
 
@@ -121,5 +127,5 @@ def shipped_verdict(guardrail: Guardrail, intervals: list[Interval], at: int, ac
         return guardrail.without_context(action)
     return Verdict(
         kind=interval.kind, guardrail=guardrail.name, until=interval.until, reason=interval.reason,
-        owner=guardrail.owner, mode=guardrail.mode,
+        owner=guardrail.owner, mode=guardrail.mode, holder=interval.holder,
     )  # fmt: skip

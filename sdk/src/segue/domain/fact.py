@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -22,7 +23,32 @@ CONSENT: Final = "consent"
 SUBSCRIPTION: Final = "subscription"
 DECISION: Final = "decision"
 ACTION: Final = "action"
-KINDS: Final = (EVENT, LINK, TRAIT, CONSENT, SUBSCRIPTION, DECISION, ACTION)
+RETRACTION: Final = "retraction"
+ENDING: Final = "ending"
+SEPARATION: Final = "separation"
+RESERVATION: Final = "reservation"
+CLAIM: Final = "claim"
+EXPOSURE: Final = "exposure"
+CHOICE: Final = "choice"
+STATEMENTS: Final = (RETRACTION, ENDING, SEPARATION)
+"""Facts about links: they select which hold, and are not folded (ID2)."""
+KINDS: Final = (
+    EVENT,
+    LINK,
+    TRAIT,
+    CONSENT,
+    SUBSCRIPTION,
+    DECISION,
+    ACTION,
+    RESERVATION,
+    CLAIM,
+    EXPOSURE,
+    CHOICE,
+    *STATEMENTS,
+)
+INCIDENT: Final = "incident"
+WORKSPACE_KINDS: Final = (INCIDENT,)
+"""Kinds of workspace facts: they belong to no customer and name no identifiers (FA5)."""
 
 CONSENT_STATES: Final = ("granted", "denied", "withdrawn")
 SUBSCRIPTION_STATES: Final = ("opted_in", "opted_out")
@@ -36,6 +62,7 @@ MAX_NESTED: Final = 64
 MAX_NAME: Final = 512
 """Characters of a type, channel, touchpoint or interaction; they stand in every context of their customer."""
 _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
+_ID_TEXT: Final = re.compile(r"[0-9a-fA-F]{32}").fullmatch
 _OPENS: Final = ord("{")
 _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -160,23 +187,15 @@ def check(fact: Fact) -> None:
     Raises:
         FactError: names the field and the cure.
     """
-    if len(fact.id) != 16:
-        raise FactError(f"{len(fact.id)} bytes", field="id", cure="Give 16 bytes, e.g. a UUIDv7")
     if not fact.type:
         raise FactError("is empty", field="type", cure="Name the event, e.g. transfer.failed")
-    _checked_names(fact)
+    for field, name in (("type", fact.type), ("channel", fact.channel), ("touchpoint", fact.touchpoint)):
+        _checked_name(name, field)
     if not fact.identifiers:
         raise FactError("names nobody", field="identifiers", cure="Name at least one, e.g. account=A-1009")
     if len(fact.identifiers) > 16:
         raise FactError(f"{len(fact.identifiers)} identifiers in one fact", field="identifiers", cure="At most 16")
-    if not 0 < fact.occurred_at < 1 << 62:
-        raise FactError(f"{fact.occurred_at} is no instant", field="occurred_at", cure="Microseconds since 1970")
-    if len(fact.raw) > MAX_PROPERTIES:
-        raise FactError(f"{len(fact.raw)} bytes", field="properties", cure=f"At most {MAX_PROPERTIES} bytes")
-    properties = _checked_properties(fact)
-    if fact.interaction is not None:
-        _one_of(fact.interaction.direction, ("", *DIRECTIONS), "interaction.direction")
-        _one_of(fact.interaction.outcome, ("", *OUTCOMES), "interaction.outcome")
+    properties = check_event(fact)
     if fact.kind == TRAIT:
         if "value" not in properties:
             raise FactError("a trait without a value", field="properties.value")
@@ -187,29 +206,91 @@ def check(fact: Fact) -> None:
         _one_of(properties.get("state"), SUBSCRIPTION_STATES, "subscription.state")
     elif fact.kind == ACTION:
         _one_of(properties.get("status"), ACTION_STATUSES, "action.status")
+    elif fact.kind in STATEMENTS:
+        check_statement(fact)
+    elif fact.kind in (RESERVATION, CLAIM, EXPOSURE, CHOICE):
+        _checked_coordination(fact, properties)
+    elif fact.kind == LINK:
+        _checked_reason(fact)
 
 
-def _checked_names(fact: Fact) -> None:
-    for field, name in (("type", fact.type), ("channel", fact.channel), ("touchpoint", fact.touchpoint)):
-        if len(name) > MAX_NAME:
-            raise FactError(f"{len(name)} characters", field=field, cure=f"At most {MAX_NAME}")
-    if fact.interaction is not None and len(fact.interaction.id) > MAX_NAME:
-        raise FactError(f"{len(fact.interaction.id)} characters", field="interaction.id", cure=f"At most {MAX_NAME}")
+def _checked_coordination(fact: Fact, properties: dict[str, Any]) -> None:
+    if fact.kind == RESERVATION:
+        _one_of(properties.get("status"), ("granted", "released"), "reservation.status")
+    elif fact.kind == CLAIM:
+        _one_of(properties.get("status"), ("held", "offered", "accepted", "declined", "released"), "claim.status")
+        until = properties.get("until", 0)
+        if type(until) is not int or not 0 <= until < 1 << 62:
+            raise FactError(f"{until!r} is no instant", field="claim.until", cure="Microseconds since 1970")
+        if properties.get("status") == "offered" and not properties.get("to"):
+            raise FactError("is offered to nobody", field="claim.to", cure="Name the touchpoint")
+    elif fact.kind == EXPOSURE:
+        _one_of(properties.get("arm"), ("held_out", "treated"), "exposure.arm")
+    elif not isinstance(properties.get("choice"), str):
+        raise FactError("is no text", field="choice", cure='Say what she chose, e.g. "no"; an empty text takes it back')
 
 
-def _checked_properties(fact: Fact) -> dict[str, Any]:
+def check_statement(fact: Fact) -> None:
+    """A retraction, ending or separation speaks of two identifiers.
+
+    Raises:
+        FactError: it does not.
+    """
+    if len(set(fact.identifiers)) != 2:
+        raise FactError(
+            f"a {fact.kind} of {len(set(fact.identifiers))} identifiers", field="identifiers",
+            cure="Name the two that it is about",
+        )  # fmt: skip
+    target = fact.properties.get("fact", "")
+    if not isinstance(target, str) or (target and not _ID_TEXT(target)):
+        raise FactError(f"{target!r} is no id of a fact", field="retraction.fact", cure="Give 16 bytes, or none")
+    _checked_reason(fact)
+
+
+def _checked_reason(fact: Fact) -> None:
+    """Why, for people: of links and what is said about them."""
+    reason = fact.properties.get("reason", "")
+    if not isinstance(reason, str) or len(reason) > MAX_NAME:
+        said = f"{len(reason)} characters" if isinstance(reason, str) else "no text"
+        raise FactError(said, field=f"{fact.kind}.reason", cure=f"A text of at most {MAX_NAME} characters")
+
+
+def _checked_name(name: str, field: str) -> None:
+    if len(name) > MAX_NAME:
+        raise FactError(f"{len(name)} characters", field=field, cure=f"At most {MAX_NAME}")
+
+
+def check_event(fact: Fact) -> dict[str, Any]:
+    """Checks of an event what its type, channel, touchpoint and identifiers do not say: those repeat, this is new.
+
+    Returns:
+        The properties.
+
+    Raises:
+        FactError: as `check`.
+    """
+    if len(fact.id) != 16:
+        raise FactError(f"{len(fact.id)} bytes", field="id", cure="Give 16 bytes, e.g. a UUIDv7")
+    if not 0 < fact.occurred_at < 1 << 62:
+        raise FactError(f"{fact.occurred_at} is no instant", field="occurred_at", cure="Microseconds since 1970")
+    reference = fact.interaction
+    if reference is not None:
+        _checked_name(reference.id, "interaction.id")
+        _one_of(reference.direction, ("", *DIRECTIONS), "interaction.direction")
+        _one_of(reference.outcome, ("", *OUTCOMES), "interaction.outcome")
+    if len(fact.raw) > MAX_PROPERTIES:
+        raise FactError(f"{len(fact.raw)} bytes", field="properties", cure=f"At most {MAX_PROPERTIES} bytes")
     try:
-        fact.raw.decode()
+        text = fact.raw.decode()
         properties = fact.properties
-        raw = fact.raw
         # What Python reads and nobody can write again: lone surrogates and numbers that JSON does not have.
-        if b"\\u" in raw or b"NaN" in raw or b"Infinity" in raw:
+        if "\\u" in text or "NaN" in text or "Infinity" in text:
             json.dumps(properties, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise FactError(f"no JSON: {error}", field="properties", cure="Send a JSON object in UTF-8") from None
     if not isinstance(properties, dict):
         raise FactError("no JSON object", field="properties", cure='Send an object, e.g. {"amount": 12.5}')
-    if raw.count(b"[") + raw.count(b"{") > MAX_NESTED:
+    if len(text) > 2 * MAX_NESTED and text.count("[") + text.count("{") > MAX_NESTED:
         _checked_nesting(properties, MAX_NESTED)
     return properties
 

@@ -16,8 +16,10 @@ SERVICE: Final = "service"
 """The purpose of a session that states none."""
 SECTIONS: Final = (
     "identity", "traits", "consents", "subscriptions", "timeline", "activity", "interactions", "journeys",
-    "decisions", "actions", "audiences",
+    "decisions", "actions", "audiences", "claims",
 )  # fmt: skip
+_OWN: Final = frozenset(("decision", "action", "link", "claim", "exposure", "choice"))
+"""Kinds of facts that any touchpoint may write: what it did itself, and what the customer chose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Grant:
 
     def may_write(self, kind: str, type_: str) -> bool:
         """Whether a fact of this kind and type may come from it; its own decisions and actions always may."""
-        if self.everything or kind in ("decision", "action", "link"):
+        if self.everything or kind in _OWN:
             return True
         name = type_ if kind == "event" else f"{kind}:{type_}"
         if type_.startswith("interaction.") and kind == "event":

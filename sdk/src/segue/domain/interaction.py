@@ -13,6 +13,8 @@ DIRECTIONS: Final = ("inbound", "outbound")
 OUTCOMES: Final = ("served", "resolved", "transferred", "abandoned")
 STARTED: Final = "interaction.started"
 ENDED: Final = "interaction.ended"
+QUEUED: Final = "interaction.queued"
+"""The end of waiting in a queue; its property `seconds` says how long that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class InteractionRef:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """An interaction as far as its facts told. Instants in microseconds; `ended_at` 0 while open."""
+    """An interaction as far as its facts told. Instants in microseconds (`ended_at` 0 while open), `queued` in seconds."""
 
     id: str
     channel: str
@@ -41,3 +43,4 @@ class Interaction:
     last_at: int
     ended_at: int = 0
     outcome: str = ""
+    queued: int = 0

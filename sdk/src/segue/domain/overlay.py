@@ -17,8 +17,9 @@ from .projection import Projected
 
 def overlaid(projected: Projected, plan: Plan, pending: Iterable[Fact]) -> Projected:
     """The visible content with pending own facts on top; the original is not touched."""
-    content = projected.content.fork()
+    content, laid = projected.content.fork(), list(projected.overlay)
     for fact in pending:
+        laid.append(fact.id)
         shown = fact
         if not content.sorts_last(fact.order):
             at = max(fact.occurred_at, content.at)
@@ -29,7 +30,7 @@ def overlaid(projected: Projected, plan: Plan, pending: Iterable[Fact]) -> Proje
                 fact.interaction, fact.raw,
             )  # fmt: skip
         step(content, plan, shown)
-    return replace(projected, content=content)
+    return replace(projected, content=content, overlay=tuple(laid))
 
 
 def links_someone_new(projected: Projected, fact: Fact) -> bool:

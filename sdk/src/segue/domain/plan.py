@@ -2,11 +2,13 @@
 
 Owns the compiled form that fold, derivation and decision read, and the digest that names it. A document is what the
 hub's checker makes of the YAML files: plain JSON, every expression as `{"source": text, "tree": checked tree}`, every
-duration as text. The same document gives the same plan in hub and SDK.
+duration as text. The same document gives the same plan in hub and SDK. With it comes the workspace: what is so for
+everybody just now (FA5).
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,15 +18,19 @@ from ..errors import PlanError
 from .activity import KEPT, MOST
 from .audience import Audience
 from .binding import ContextBindings
-from .expression import Compiled, compile_tree
+from .document import MALFORMED, check_document, placed
+from .expression import Compiled, ExpressionError, compile_tree
 from .expression.node import Refused
 from .grant import Grant, everything
-from .guardrail import ENFORCE, Guardrail
-from .identifier import DEFAULT_BLOCKED, DEFAULT_KINDS, IdentifierKind, IdentifierKinds
+from .guardrail import Guardrail
+from .guardrail_reading import effort_of, guardrail_of
+from .identifier import DEFAULT_BLOCKED, DEFAULT_KINDS, MOST_IDENTIFIERS, IdentifierKind, IdentifierKinds
 from .instant import span
-from .journey_map import RUNNING, SETTLES, JourneyMap, Matcher, Stage, matchers
-from .tree_reading import counted, event_types, inputs
+from .journey_map import NOTHING, RUNNING, SETTLES, JourneyMap, Reaction, Stage, matchers
+from .opening_hours import Calendar, calendar_of
+from .tree_reading import counted, event_types, incidents, inputs, property_named, type_decides
 from .vocabulary import Channel, EventName, TraitName, Vocabulary
+from .workspace import QUIET, Workspace
 
 TIMELINE: Final = 50
 """Facts kept in the timeline, unless the plan says otherwise."""
@@ -50,8 +56,14 @@ class Plan:
 
     Attributes:
         digest: the name of the document.
+        workspace: the incidents that it is read with; `on` gives the same plan with others.
+        incidents: ids of those that its expressions read.
+        calendars: by name.
         maps, audiences, guardrails: by name, in the plan's order.
         capping: the guardrails that count actions.
+        effort: how effort is weighed.
+        priorities: of actions, as (pattern of kinds, priority), the first that fits.
+        unstoppable: purposes of actions that a choice of channel or topic does not stop.
         timeline: how many facts a timeline keeps.
 
     Raises:
@@ -59,15 +71,29 @@ class Plan:
     """
 
     def __init__(self, document: Document) -> None:
+        with placed("plan"):
+            self.digest = digest_of(document)
+        check_document(document)
         self.document = document
-        self.digest = digest_of(document)
         self.timeline: int = int(document.get("timeline", TIMELINE))
         self.default_zone: str = document.get("time_zone", "UTC")
         self.vocabulary = _vocabulary(document)
         self.kinds = _kinds(document)
+        self.workspace = QUIET
+        self.calendars: dict[str, Calendar] = {
+            name: self._calendar(name, body) for name, body in document.get("calendars", {}).items()
+        }
+        assisted = frozenset(name for name, channel in self.vocabulary.channels.items() if channel.assisted)
+        with placed("effort"):
+            self.effort = effort_of(document.get("effort", {}), assisted)
+        self.priorities = tuple(
+            (pattern, int(priority)) for pattern, priority in document.get("action_priorities", {}).items()
+        )
+        self.unstoppable = frozenset(document.get("choices", {}).get("exempt", ()))
         self._kept: dict[str, int] = {}
-        names = tuple(document.get("maps", {}))
-        bindings = ContextBindings(self.vocabulary, names)
+        self._reads: dict[str, frozenset[str]] = {}
+        names, calendars = tuple(document.get("maps", {})), tuple(self.calendars)
+        bindings = ContextBindings(self.vocabulary, names, (), calendars)
         self.maps: dict[str, JourneyMap] = {
             name: self._map(name, position, body, bindings)
             for position, (name, body) in enumerate(_ordered(document, "maps"))
@@ -75,23 +101,53 @@ class Plan:
         self.audiences: dict[str, Audience] = {
             name: self._audience(name, body, bindings) for name, body in _ordered(document, "audiences")
         }
-        bindings = ContextBindings(self.vocabulary, names, tuple(self.audiences))
+        bindings = ContextBindings(self.vocabulary, names, tuple(self.audiences), calendars)
         self.guardrails: dict[str, Guardrail] = {
             name: self._guardrail(name, body, bindings) for name, body in _ordered(document, "guardrails")
         }
-        self.capping = tuple(guardrail for guardrail in self.guardrails.values() if guardrail.limit)
+        self.capping = tuple(guardrail for guardrail in self.guardrails.values() if guardrail.cap is not None)
         self.grants: dict[str, Grant] = {
             name: _grant(name, body) for name, body in document.get("touchpoints", {}).items()
         }
-        self._matchers: dict[tuple[str, str], tuple[Matcher, ...]] = {}
+        self._reactions: dict[tuple[str, str], Reaction] = {}
+        self.incidents = self.incidents_of("")
+        self._folded_with = self.incidents_of("maps.")
 
-    def matchers(self, type_: str, channel: str) -> tuple[Matcher, ...]:
-        """What of the maps can react to an event type on a channel."""
-        found = self._matchers.get((type_, channel))
+    def on(self, workspace: Workspace) -> Plan:
+        """The same plan with a workspace."""
+        plan = copy.copy(self)
+        plan.workspace = workspace
+        return plan
+
+    def incidents_of(self, part: str) -> frozenset[str]:
+        """The incidents that expressions of a part read: `maps.`, `audiences.stuck.`; of all where empty."""
+        return frozenset().union(*(read for field, read in self._reads.items() if field.startswith(part)))
+
+    def folded_as(self, at: int) -> str:
+        """What a content that was folded through a moment depends on: the document, and the past of the incidents that
+        maps read. A content that was folded as another name is to be folded again.
+        """
+        if not self._folded_with:
+            return self.digest
+        return f"{self.digest}.{self.workspace.history(self._folded_with, at)}"
+
+    def folds_otherwise_from(self, other: Plan) -> int:
+        """The first instant (microseconds) from which maps read another workspace than that of the same plan, `other`;
+        NEVER where they read no difference.
+        """
+        return self.workspace.differs_from(other.workspace, self._folded_with)
+
+    def reaction(self, type_: str, channel: str) -> Reaction:
+        """What becomes of events of a type on a channel."""
+        found = self._reactions.get((type_, channel))
         if found is None:
-            found = matchers(self.maps, type_, channel)
-            if len(self._matchers) < 10_000:
-                self._matchers[type_, channel] = found
+            able = matchers(self.maps, type_, channel)
+            found = Reaction(
+                matchers=able, acting=tuple(matcher for matcher in able if matcher.decided != NOTHING),
+                folds=self.folds(type_), kept=self.kept(type_), kept_on=self.kept(channel),
+            )  # fmt: skip
+            if len(self._reactions) < 10_000:
+                self._reactions[type_, channel] = found
         return found
 
     def kept(self, name: str) -> int:
@@ -101,6 +157,10 @@ class Plan:
     def folds(self, type_: str) -> bool:
         """Whether events of a type are folded: a quarantined one waits in the log until the vocabulary knows it."""
         return self.vocabulary.unknown_events != "quarantine" or self.vocabulary.knows_event(type_)
+
+    def folds_trait(self, name: str) -> bool:
+        """Whether a trait is folded: as for events, a quarantined one waits until the vocabulary knows it."""
+        return self.vocabulary.unknown_events != "quarantine" or self.vocabulary.knows_trait(name)
 
     def is_assisted(self, channel: str) -> bool:
         """Whether a person serves the customer on a channel."""
@@ -118,14 +178,20 @@ class Plan:
             return None
         try:
             compiled = compile_tree(body["tree"], bindings)
-            counts = counted(body["tree"])
+            counts, self._reads[field] = counted(body["tree"]), incidents(body["tree"])
         except Refused as error:
             raise PlanError(str(error), field=field) from None
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise PlanError(f"is no checked expression ({error!r})", field=field) from None
+        except MALFORMED as error:
+            raise PlanError(f"is no checked expression ({error!r:.200})", field=field) from None
         for name, number in counts.items():
             self._kept[name] = min(MOST, max(self.kept(name), number + 1))
         return compiled
+
+    def _calendar(self, name: str, body: Document) -> Calendar:
+        try:
+            return calendar_of(name, body, self.default_zone)
+        except (ExpressionError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"is no calendar ({error})", field=f"calendars.{name}") from None
 
     def _required(self, field: str, body: Any, bindings: ContextBindings) -> Compiled:
         compiled = self._expression(field, body, bindings)
@@ -134,6 +200,10 @@ class Plan:
         return compiled
 
     def _map(self, name: str, position: int, body: Document, bindings: ContextBindings) -> JourneyMap:
+        with placed(f"maps.{name}"):
+            return self._mapped(name, position, body, bindings)
+
+    def _mapped(self, name: str, position: int, body: Document, bindings: ContextBindings) -> JourneyMap:
         field = f"maps.{name}"
         conditions = {part: body.get(part) for part in ("starts", "reaches_goal", "fails")}
         types = {
@@ -145,6 +215,7 @@ class Plan:
                 name=stage,
                 reached=self._required(f"{field}.stages.{stage}.reached", details.get("reached"), bindings),
                 types=event_types(details["reached"]["tree"]),
+                decided=type_decides(details["reached"]["tree"]),
                 expect_within=_span(details.get("expect", {}).get("within")),
                 moment_of_truth=bool(details.get("moment_of_truth")),
             )
@@ -164,11 +235,18 @@ class Plan:
             goal=self._expression(f"{field}.reaches_goal", conditions["reaches_goal"], bindings),
             fails=self._expression(f"{field}.fails", conditions["fails"], bindings),
             types=types,
+            decided=frozenset(
+                "goal" if part == "reaches_goal" else part
+                for part, expression in conditions.items()
+                if expression and type_decides(expression["tree"])
+            ),
+            key_property=property_named(body["key"]["tree"]) if body.get("key") else "",
             touches=tuple(body.get("touches", ())),
             stalls=_span(body.get("stalls", {}).get("after")),
             abandons=_span(body.get("abandons", {}).get("after")),
             settles=_span(body.get("settles", {}).get("within")) if "settles" in body else SETTLES,
             running=int(body.get("running", RUNNING)),
+            outranks=bool(body.get("outranks")),
             value=body.get("value", {}),
             targets=body.get("targets", {}),
             inputs=self._map_inputs(body),
@@ -180,43 +258,28 @@ class Plan:
         return frozenset().union(*(inputs(part["tree"], self.vocabulary) for part in parts if part))
 
     def _audience(self, name: str, body: Document, bindings: ContextBindings) -> Audience:
-        return Audience(
-            name=name,
-            when=self._required(f"audiences.{name}.when", body.get("when"), bindings),
-            source=body["when"]["source"],
-            owner=body.get("owner", ""),
-            title=body.get("title", ""),
-            inputs=inputs(body["when"]["tree"], self.vocabulary),
-        )
+        with placed(f"audiences.{name}"):
+            return Audience(
+                name=name,
+                when=self._required(f"audiences.{name}.when", body.get("when"), bindings),
+                source=body["when"]["source"],
+                owner=body.get("owner", ""),
+                title=body.get("title", ""),
+                inputs=inputs(body["when"]["tree"], self.vocabulary),
+            )
 
     def _guardrail(self, name: str, body: Document, bindings: ContextBindings) -> Guardrail:
-        field = f"guardrails.{name}"
-        suppress, cap, quiet = body.get("suppress_when"), body.get("cap") or {}, body.get("quiet_hours")
-        reads: set[str] = set()
-        if suppress:
-            audiences = {audience.name: audience.inputs for audience in self.audiences.values()}
-            reads |= inputs(suppress["tree"], self.vocabulary, audiences)
-        reads |= {"consents"} if body.get("requires_consent") else set()
-        reads |= {"subscriptions"} if body.get("requires_subscription") else set()
-        reads |= {"actions"} if cap else set()
-        reads |= {"traits." + self._label("time_zone")} if quiet and quiet.get("zone") == "customer" else set()
-        return Guardrail(
-            name=name,
-            reason=body.get("reason", ""),
-            owner=body.get("owner", ""),
-            mode=body.get("mode", ENFORCE),
-            applies_to=self._expression(f"{field}.applies_to", body.get("applies_to"), bindings),
-            suppress_when=self._expression(f"{field}.suppress_when", suppress, bindings),
-            requires_consent=body.get("requires_consent", ""),
-            requires_subscription=body.get("requires_subscription", ""),
-            limit=int(cap.get("limit", 0)),
-            window=_span(cap.get("window")),
-            quiet=(_minute(quiet["from"]), _minute(quiet["to"]), quiet.get("zone", "customer")) if quiet else None,
-            default_zone=self.default_zone,
-            on_stale=body.get("on_stale", "enforce"),
-            on_missing=body.get("on_missing", "default"),
-            inputs=frozenset(reads),
-        )
+        audiences = {audience.name: audience.inputs for audience in self.audiences.values()}
+
+        def reads(expression: Any) -> frozenset[str]:
+            with placed(f"guardrails.{name}.suppress_when"):
+                return inputs(expression["tree"], self.vocabulary, audiences)
+
+        def compiled(field: str, expression: Any) -> Compiled | None:
+            return self._expression(field, expression, bindings)
+
+        with placed(f"guardrails.{name}"):
+            return guardrail_of(name, body, compiled, reads, self._label("time_zone"), self.default_zone)
 
     def _label(self, trait: str) -> str:
         declared = self.vocabulary.traits.get(trait)
@@ -230,11 +293,6 @@ def _ordered(body: Document, section: str) -> list[tuple[str, Any]]:
 
 def _span(text: str | None) -> int:
     return span(text) if text else 0
-
-
-def _minute(text: str) -> int:
-    hours, _, minutes = text.partition(":")
-    return int(hours) * 60 + int(minutes)
 
 
 def _vocabulary(document: Document) -> Vocabulary:
@@ -276,10 +334,17 @@ def _vocabulary(document: Document) -> Vocabulary:
 def _kinds(document: Document) -> IdentifierKinds:
     declared = document.get("identifiers")
     kinds = {
-        name: IdentifierKind(priority=int(body.get("priority", 100)), normalise=body.get("normalise", ""))
+        name: IdentifierKind(
+            priority=int(body.get("priority", 100)),
+            normalise=body.get("normalise", ""),
+            region=body.get("region", ""),
+            per_customer=1 if body.get("unique") else int(body.get("per_customer", 0)),
+            partners=int(body.get("partners", 0)),
+        )
         for name, body in (declared or {}).items()
     }
-    return IdentifierKinds(kinds or DEFAULT_KINDS, document.get("blocked", DEFAULT_BLOCKED))
+    most = int(document.get("identifiers_per_customer", MOST_IDENTIFIERS))
+    return IdentifierKinds(kinds or DEFAULT_KINDS, document.get("blocked", DEFAULT_BLOCKED), most)
 
 
 def _grant(name: str, body: Document) -> Grant:

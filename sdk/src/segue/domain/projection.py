@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
+from .cap import NOT_COUNTED, Cap
 from .consent import allows
 from .content import Content
 from .derivation import Interval, audience_outcome, guardrail_outcome
@@ -24,9 +25,29 @@ from .section import Plain, Section, content_of, dumps, plain
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a projected context; beyond, the oldest of the timeline are dropped, and said to be."""
-_ALWAYS: Final = ("envelope",)
+_ALWAYS: Final = ("envelope", "choices")
+"""What leaves whatever is granted: what the customer chose binds everybody."""
 _TOLD_ELSEWHERE: Final = {CONSENT: "consents", SUBSCRIPTION: "subscriptions", ACTION: "actions"}
 """Facts of a timeline that are seen only by who may see the section that tells the same."""
+
+
+class Origin(NamedTuple):
+    """Where a context that was received came from, so that the same can be made again.
+
+    Attributes:
+        incarnation: of the hub's store; its versions speak of that history only.
+        version: of the context; 0 where nothing is known of it.
+        plan: digest of the plan that it was folded by.
+        readable: False where the plan that runs here was another one, and what a plan decides was left out.
+    """
+
+    incarnation: str = ""
+    version: int = 0
+    plan: str = ""
+    readable: bool = True
+
+
+NOWHERE: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +60,8 @@ class Projected:
         audiences: memberships over time of audiences that read hidden sections.
         guardrails: verdicts over time of guardrails that read hidden sections.
         dropped: facts of the timeline left out for size.
+        origin: where it came from.
+        overlay: ids of the own facts that were laid over it, in that order.
     """
 
     content: Content
@@ -46,6 +69,14 @@ class Projected:
     audiences: Mapping[str, list[Interval]] = field(default_factory=dict)
     guardrails: Mapping[str, list[Interval]] = field(default_factory=dict)
     dropped: int = 0
+    origin: Origin = NOWHERE
+    overlay: tuple[bytes, ...] = ()
+
+    @property
+    def outcomes_at(self) -> int:
+        """The moment (microseconds) from which the shipped outcomes were told; 0 where there are none."""
+        shipped = (*self.audiences.values(), *self.guardrails.values())
+        return min((intervals[0].since for intervals in shipped if intervals), default=0)
 
 
 NOBODY: Final = Projected(Content())
@@ -102,14 +133,34 @@ def _outcomes(
         if grant.may_read("audiences", purpose) and not grant.may_read_all(audience.inputs, purpose)
     }
     guardrails = {
-        name: guardrail_outcome(content, plan, guardrail, at)
+        name: guardrail_outcome(content, plan, guardrail, at, _uncounted(guardrail.cap, grant.touchpoint))
         for name, guardrail in plan.guardrails.items()
         if not grant.may_read_all(guardrail.inputs, purpose)
     }
+    guardrails |= _by_slot(content, plan, guardrails, at)
     guardrails |= _subscribed(content, plan, grant, guardrails, at)
     shipped = [*audiences.values(), *guardrails.values()]
     renew_at = min((i.since for intervals in shipped for i in intervals if i.kind == "UNKNOWN"), default=NEVER)
     return (_plain_outcomes(audiences), _plain_outcomes(guardrails)), renew_at
+
+
+def _uncounted(cap: Cap | None, touchpoint: str) -> Mapping[str, str]:
+    """An action that stands for all of a touchpoint's whose own slot is not shipped: nothing was counted for it."""
+    return {"touchpoint": touchpoint} | ({cap.per: NOT_COUNTED} if cap is not None and cap.per else {})
+
+
+def _by_slot(content: Content, plan: Plan, hidden: Mapping[str, list[Interval]], at: int) -> dict[str, list[Interval]]:
+    """The outcomes of hidden caps that count by kind, topic or channel: of every value that was counted for."""
+    found = {}
+    taken = {*content.caps, *(slot for held in content.reservations.values() for slot in held.slots)}
+    for name in hidden:
+        cap = plan.guardrails[name].cap
+        if cap is not None and cap.per:
+            for slot in taken:
+                if slot.startswith(f"{name}:"):
+                    action = {cap.per: slot[len(name) + 1 :]}
+                    found[slot] = guardrail_outcome(content, plan, plan.guardrails[name], at, action)
+    return found
 
 
 def _subscribed(
@@ -129,7 +180,7 @@ def _subscribed(
 
 def _plain_outcomes(outcomes: Mapping[str, Sequence[Interval]]) -> Mapping[str, Plain]:
     return {
-        name: [[interval.since, interval.kind, interval.until, interval.reason] for interval in intervals]
+        name: [[i.since, i.kind, i.until, i.reason, *([i.holder] if i.holder else [])] for i in intervals]
         for name, intervals in outcomes.items()
     }
 
@@ -156,6 +207,16 @@ def receive(sections: Sequence[Section]) -> Projected:
     content = content_of(loaded)
     content.hidden = frozenset(hidden)
     return Projected(content, content.hidden, _intervals(audiences), _intervals(guardrails), dropped)
+
+
+def without_plan(projected: Projected) -> Projected:
+    """What is left of a context that was folded by a plan which is not known here: what the plan decides is missing,
+    never false (VE3). Changes the content.
+    """
+    content = projected.content
+    content.journeys, content.ended, content.caps, content.next_due = {}, [], {}, NEVER
+    content.hidden |= {"journeys", "audiences", "actions"}
+    return Projected(content, content.hidden, {}, {}, projected.dropped)
 
 
 def _intervals(plain_outcomes: Mapping[str, Plain]) -> dict[str, list[Interval]]:

@@ -1,7 +1,7 @@
 """What a checked tree tells without being evaluated.
 
-Owns static answers: which event types can make a condition true, which sections of a context it reads, how large
-the counts are that it compares with, which durations and zones it names.
+Owns static answers: which event types can make a condition true, which sections of a context and which incidents it
+reads, how large the counts are that it compares with.
 """
 
 from __future__ import annotations
@@ -61,6 +61,21 @@ def event_types(tree: Tree) -> frozenset[str] | None:
     return None
 
 
+def type_decides(tree: Tree) -> bool:
+    """Whether the event type alone decides a condition: then it is true for its `event_types` and for no other."""
+    if tree[0] != "call":
+        return bool(tree[0] == "bool")
+    if tree[1] in ("_&&_", "_||_"):
+        return all(type_decides(argument) for argument in tree[2])
+    return tree[1] in ("_==_", "@in") and event_types(tree) is not None
+
+
+def property_named(tree: Tree) -> str:
+    """The name where an expression is nothing but a property of the event: `event.properties.transfer_id`."""
+    plain = tree[0] == "select" and tree[1] == ["ident", "event.properties"]
+    return str(tree[2]) if plain else ""
+
+
 def inputs(tree: Tree, vocabulary: Vocabulary, audiences: dict[str, frozenset[str]] | None = None) -> frozenset[str]:
     """The sections, in the words of grants, that an expression reads."""
     found: set[str] = set()
@@ -71,6 +86,8 @@ def inputs(tree: Tree, vocabulary: Vocabulary, audiences: dict[str, frozenset[st
                 found.add(trait_section(rest, vocabulary))
             elif head == "journey":
                 found.add("journeys")
+            elif head == "effort":
+                found.add("interactions")
         elif node[0] == "call":
             function, arguments = node[1], node[2]
             if function in ("seen", "count", "last"):
@@ -92,6 +109,13 @@ def trait_section(name: str, vocabulary: Vocabulary) -> str:
     """The section of a trait: `traits.` and its label."""
     declared = vocabulary.traits.get(name)
     return f"traits.{declared.label if declared else 'general'}"
+
+
+def incidents(tree: Tree) -> frozenset[str]:
+    """The ids of the incidents that an expression reads."""
+    return frozenset(
+        node[2][0][1] for node in nodes(tree) if node[0] == "call" and node[1] == "incident" and len(node[2]) == 1
+    )
 
 
 def counted(tree: Tree) -> dict[str, int]:

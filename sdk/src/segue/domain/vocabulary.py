@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +50,7 @@ class EventName:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """All names of a plan. `unknown_events` is `accept`, `quarantine` or `reject`."""
+    """All names of a plan. `unknown_events` (of events and traits alike) is `accept`, `quarantine` or `reject`."""
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     events: Mapping[str, EventName] = field(default_factory=dict)
@@ -79,6 +78,10 @@ class Vocabulary:
         """Whether an event type is declared, or none is; `interaction.*` is Segue's own."""
         return not self.events or type_ in self.events or type_.startswith("interaction.")
 
+    def knows_trait(self, name: str) -> bool:
+        """Whether a trait is declared, or none is."""
+        return not self.traits or name in self.traits
+
     def knows_activity(self, name: str) -> bool:
         """Whether `seen`, `count` and `last` can be asked about a name: a channel or an event type (TI10)."""
         return not (self.channels or self.events) or name in self.channels or self.knows_event(name)
@@ -86,6 +89,8 @@ class Vocabulary:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name most like a misspelt one; empty where none is near."""
+    from difflib import get_close_matches  # only who misspells a name needs it
+
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return close[0] if close else ""
 

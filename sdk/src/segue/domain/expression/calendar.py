@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from .conversion import fixed_zone
 from .failure import ExpressionError, no_overload
 from .value import NANOS, Duration, Timestamp, Value
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = 3600 * NANOS
@@ -36,13 +38,19 @@ def zone(name: str) -> tzinfo:
     if name not in _zone_names():
         raise ExpressionError(f"no time zone is called {name!r}")
     # Not `ZoneInfo(name)`: that reads the machine's own files first, and machines differ.
-    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
+    with _tzdata().joinpath("zoneinfo", *name.split("/")).open("rb") as data:
         return ZoneInfo.from_file(data, key=name)
 
 
 @lru_cache(maxsize=1)
 def _zone_names() -> frozenset[str]:
-    return frozenset(files("tzdata").joinpath("zones").read_text("ascii").split())
+    return frozenset(_tzdata().joinpath("zones").read_text("ascii").split())
+
+
+def _tzdata() -> Traversable:
+    from importlib.resources import files  # a tenth of what importing all of Segue costs
+
+    return files("tzdata")
 
 
 def _local(instant: Timestamp, name: str) -> datetime:
@@ -84,7 +92,7 @@ def part(function: str, value: Value, name: str = "") -> int:
 
 
 def changes_within(function: str, instant: Timestamp | Duration, name: str = "") -> int:
-    """Nanoseconds after which the part of a growing value may differ: never late, for dates up to hours early."""
+    """Nanoseconds after which the part of a growing value may differ: never late, for months and years early."""
     if isinstance(instant, Duration):
         span = _SPANS.get(function, 1_000_000)
         # Parts of a span are cut towards zero: below zero they change just after a whole one.
@@ -96,11 +104,34 @@ def changes_within(function: str, instant: Timestamp | Duration, name: str = "")
     local = _local(instant, name)
     second = local.second * NANOS + instant.nanos % NANOS
     if function == "getMinutes":
-        return 60 * NANOS - second
-    rest_of_hour = _HOUR - (local.minute * 60 * NANOS + second)
-    if function == "getHours":
-        # A zone may change its offset by half an hour at any quarter: ask again then.
-        return min(rest_of_hour, 900 * NANOS - (local.minute % 15 * 60 * NANOS + second))
-    # Offsets change by at most three hours at once: closer to midnight than that, go hour by hour.
-    hours = 23 - local.hour - 3
-    return rest_of_hour + hours * _HOUR if hours > 0 else rest_of_hour
+        wait = 60 * NANOS - second
+    else:
+        wait = _HOUR - (local.minute * 60 * NANOS + second)
+        if function != "getHours":
+            wait += (23 - local.hour) * _HOUR
+    # Where the clocks change before that (some zones do so at one past midnight), the part may differ from then on.
+    return min(wait, _clocks_hold(instant, name, wait))
+
+
+def _clocks_hold(instant: Timestamp, name: str, wait: int) -> int:
+    """Nanoseconds until the zone's offset is another one, if that is within `wait`; no zone changes it twice a day."""
+    begin = instant.nanos // NANOS
+    held = _offset(begin, name)
+    same, other = begin, (instant.nanos + wait) // NANOS
+    if _offset(other, name) == held:
+        return wait
+    while other - same > 1:
+        middle = (same + other) // 2
+        if _offset(middle, name) == held:
+            same = middle
+        else:
+            other = middle
+    return other * NANOS - instant.nanos
+
+
+def _offset(second: int, name: str) -> timedelta | None:
+    """Of a zone at a second since 1970; None beyond the calendar."""
+    try:
+        return (_EPOCH + timedelta(seconds=second)).astimezone(zone(name)).utcoffset()
+    except OverflowError:
+        return None

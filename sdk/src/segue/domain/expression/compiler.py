@@ -125,10 +125,16 @@ class _Compiler:
         raise Refused(f"nothing is called {name!r} here")
 
     def select(self, tree: Tree, depth: int) -> Node:
-        return self.apply(lambda value: select(value, tree[2]), [self.node(tree[1], depth)])
+        operand, field = self.node(tree[1], depth), tree[2]
+        if operand.part is not None:
+            return operand.part(field)
+        return self.apply(lambda value: select(value, field), [operand])
 
     def has(self, tree: Tree, depth: int) -> Node:
-        return self.apply(lambda value: has(value, tree[2]), [self.node(tree[1], depth)])
+        operand, field = self.node(tree[1], depth), tree[2]
+        if operand.part is not None:
+            raise Refused(f"has(...) of {field!r} tells nothing: it is always there. Ask for it without has()")
+        return self.apply(lambda value: has(value, field), [operand])
 
     def call(self, tree: Tree, depth: int) -> Node:
         function: str = tree[1]
@@ -141,6 +147,9 @@ class _Compiler:
             return not_strictly_false(arguments[0])
         node = self.bindings.function(function, arguments)
         if node is not None:
+            if any(argument[0] != "string" for argument in tree[2]):
+                # What a plan reads is told from its trees: a name that is put together there would be read unseen.
+                raise Refused(f"{function}(...) takes texts that are written out, so that the plan can be checked")
             return node
         if function not in FUNCTIONS:
             raise Refused(f"the function {function.strip('_')!r} is not supported")

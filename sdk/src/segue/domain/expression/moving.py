@@ -13,7 +13,7 @@ from .calendar import CALENDAR, changes_within
 from .failure import ExpressionError, no_overload
 from .node import Environment, Node, Refused
 from .operator import FUNCTIONS
-from .value import NEVER, Duration, Timestamp, Value
+from .value import DURATION_MAX, NEVER, TIMESTAMP_MAX, TIMESTAMP_MIN, Duration, Timestamp, Value
 
 _COMPARISONS: Final = frozenset({"_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_"})
 
@@ -69,7 +69,7 @@ def _sum(function: str, left: Node, right: Node) -> Node:
     slope = left.slope + (right.slope if function == "_+_" else -right.slope)
     if slope not in (-1, 0, 1):
         raise Refused("`now` may count once in a sum: rewrite the comparison so that it stands on one side")
-    return _apply(FUNCTIONS[function], [left, right], slope)
+    return _bounded(_apply(FUNCTIONS[function], [left, right], slope))
 
 
 def _apply(operation: Callable[..., Value], arguments: list[Node], slope: int) -> Node:
@@ -87,6 +87,23 @@ def _apply(operation: Callable[..., Value], arguments: list[Node], slope: int) -
             raise ExpressionError(str(error), min(flip, env.at + 1)) from None
 
     return Node(lambda env: operation(left(env), right(env)), moving, slope)
+
+
+def _bounded(node: Node) -> Node:
+    """A moving sum flips also when it leaves the calendar, or what a span can be: from then on it has no value."""
+    if not node.slope:
+        return node
+    inner, rises = node.flipping(), node.slope > 0
+
+    def moving(env: Environment) -> tuple[Value, int]:
+        value, flip = inner(env)
+        least, most = (TIMESTAMP_MIN, TIMESTAMP_MAX) if type(value) is Timestamp else (-DURATION_MAX, DURATION_MAX)
+        room = most - _nanos(value) if rises else _nanos(value) - least
+        leaves = env.at + room // 1000 + 1
+        # `now` itself ends with the calendar: what comes after it is never asked for.
+        return value, flip if leaves * 1000 > TIMESTAMP_MAX else min(flip, leaves)
+
+    return Node(node.plain, moving, node.slope)
 
 
 def _compare(function: str, left: Node, right: Node) -> Node:

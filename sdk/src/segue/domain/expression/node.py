@@ -39,6 +39,7 @@ class Node:
         slope: coefficient of `now` in the value.
         constant: the value in a one-element tuple, where it never depends on anything.
         threshold: builds the node for a comparison of this one with a constant, where it knows a later flip.
+        part: builds the node of one of its fields, where it has fields of its own kind.
     """
 
     plain: Plain
@@ -46,6 +47,7 @@ class Node:
     slope: int = 0
     constant: tuple[Value] | None = None
     threshold: Callable[[str, int], Node | None] | None = field(default=None, repr=False)
+    part: Callable[[str], Node] | None = field(default=None, repr=False)
 
     def flipping(self) -> Moving:
         """The moving form, also of a node that does not move."""

@@ -1,0 +1,30 @@
+"""Loading: what only work needs (protobuf, gRPC, asyncio beneath it) is imported by our own threads, when they work.
+
+Owns the guard around such imports. Importing `segue` and making a touchpoint stay cheap; the host's threads never wait
+for one of these.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib import import_module
+from typing import Final
+
+WIRE: Final = ("segue.wire",)
+"""What facts need to be written down."""
+CONNECTION: Final = (
+    "grpc", "segue.wire_sync", "segue.v1.event_service_pb2_grpc", "segue.v1.sync_pb2_grpc",
+)  # fmt: skip
+"""What a connection needs."""
+
+# A child forked in the middle of an import would wait for ever for the thread that it does not have, so a fork waits.
+_guard = threading.RLock()
+os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
+
+
+def load(modules: tuple[str, ...]) -> None:
+    """Imports modules, once; never call it under a lock that a host's thread may want."""
+    with _guard:
+        for name in modules:
+            import_module(name)
