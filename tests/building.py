@@ -28,11 +28,13 @@ from segue.domain.fact import (
 )
 from segue.domain.fold import fold
 from segue.domain.identifier import Identifier, parse_identifier
+from segue.domain.incident import check_incident, incident_fact
 from segue.domain.instant import parse_instant, span
 from segue.domain.interaction import InteractionRef
 from segue.domain.plan import Plan
 from segue.domain.projection import Projected
 from segue.domain.vocabulary import TraitName, Vocabulary
+from segue.domain.workspace import Workspace
 from segue_hub.checking.expression import Checker
 
 BEGIN = parse_instant("2026-03-02T09:00:00Z")
@@ -153,7 +155,7 @@ SKETCH: dict[str, Any] = {
             "reads": {
                 "service": [
                     "identity", "traits", "consents", "subscriptions", "timeline", "activity", "interactions",
-                    "journeys", "decisions", "actions", "audiences",
+                    "journeys", "decisions", "actions", "audiences", "claims",
                 ]
             },
         },
@@ -177,7 +179,7 @@ def document(sketch: Mapping[str, Any]) -> dict[str, Any]:
         channels=made.get("channels", {}), events=made.get("events", {}), traits=traits,
         purposes=tuple(made.get("purposes", ())),
     )  # fmt: skip
-    checker = Checker(vocabulary, made.get("maps", {}), made.get("audiences", {}))
+    checker = Checker(vocabulary, made.get("maps", {}), made.get("audiences", {}), made.get("calendars", {}))
 
     def check_in(body: dict[str, Any], field: str, place: str, result: str = "bool") -> None:
         if field in body:
@@ -273,6 +275,22 @@ def action(
 
 def decision(name: str, value: Any, at: int | str, *names: str) -> Fact:
     return fact(name, at, *names, kind=DECISION, value=value)
+
+
+def incident(id: str, state: str, at: int | str, *, seq: int = 0, title: str = "", workaround: str = "") -> Fact:
+    """A workspace fact: `incident("IOS-481", "opened", "1h")`."""
+    occurred_at, native = moment(at), "|".join((id, state, str(seq), title, workaround))
+    made = incident_fact(
+        derived_id(occurred_at, "test", native), id, state, occurred_at, seq, title=title, workaround=workaround,
+        touchpoint="ops",
+    )  # fmt: skip
+    check_incident(made)
+    return made
+
+
+def workspace(*facts: Fact) -> Workspace:
+    """What workspace facts say together."""
+    return Workspace().telling({name: [f for f in facts if f.type == name] for name in {f.type for f in facts}})
 
 
 def context_of(

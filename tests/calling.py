@@ -22,6 +22,7 @@ from segue.v1 import (
     context_pb2_grpc,
     event_service_pb2,
     event_service_pb2_grpc,
+    identity_service_pb2_grpc,
     plan_service_pb2_grpc,
     sync_pb2_grpc,
 )
@@ -59,6 +60,7 @@ class Caller:
         self.sync = sync_pb2_grpc.SyncServiceStub(self.channel)
         self.plans = plan_service_pb2_grpc.PlanServiceStub(self.channel)
         self.admin = admin_service_pb2_grpc.AdminServiceStub(self.channel)
+        self.identities = identity_service_pb2_grpc.IdentityServiceStub(self.channel)
 
     def send(self, *facts: Fact, sent_at: int = 0) -> list[tuple[str, str, str]]:
         """Publishes one batch: (status, code, reason) of each fact."""

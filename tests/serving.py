@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,13 @@ class Serving:
     Attributes:
         store: its file.
         port: of gRPC.
+        http: the side port's address, where one was named.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, decisions: Sequence[str] = (), http_port: int = 0) -> None:
         self.folder = folder
+        self.more = ["--http-port", str(http_port), *(part for place in decisions for part in ("--decisions", place))]
+        self.http = f"http://127.0.0.1:{http_port}"
         self.store = folder / "segue.db"
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -54,7 +57,7 @@ class Serving:
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "segue_hub", "serve", "--store", str(self.store), "--insecure", "--log", "json",
-                 "--port", str(self.port), "--http-port", "0"],
+                 "--port", str(self.port), *self.more],
                 stdout=subprocess.DEVNULL, stderr=stderr, env=environment(),
             )  # fmt: skip
 

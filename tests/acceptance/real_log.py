@@ -42,8 +42,17 @@ class LogHub(HubProcess):
         super().__init__(folder)
         self.mapping = IMPORTS / log / "mapping.yaml"
         self.start()
-        self.command("plan", "push", str(IMPORTS / log / "plan"))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Puts the log's plan in force, and makes a key for its importer."""
+        self.command("plan", "push", str(self.mapping.parent / "plan"))
         self.key = self.json("touchpoint", "add", "importer")["key"]
+
+    def wipe(self) -> None:
+        """Deletes the store of a hub that does not run."""
+        for path in self.folder.glob(f"{self.store.name}*"):
+            path.unlink()
 
     def stop(self) -> None:
         super().stop()

@@ -112,8 +112,9 @@ def test_callers_with_several_incidents_at_once_are_those_that_sql_finds(
 def test_one_that_outlasts_many_others_counts_no_interaction_less_than_there_were(
     db: duckdb.DuckDBPyConnection, report: dict[str, Any]
 ) -> None:
-    """A journey remembers its eight newest interactions: one that comes back after eight others counts again, so that
-    here, where one journey meets hundreds of incidents, the figure is an upper bound. It is exact in all other maps.
+    """A journey remembers an interaction while it is among the customer's newest 32: one that comes back after more
+    others counts again, so that here, where one journey meets hundreds of incidents, the figure is an upper bound. It
+    is exact in all other maps.
     """
     exact = dict(
         db.execute(

@@ -63,6 +63,19 @@ def test_the_sdk_has_three_dependencies_and_imports_nothing_of_the_hub() -> None
     assert printed.strip() == "[]"
 
 
+def test_importing_segue_and_making_a_touchpoint_load_nothing_that_only_a_connection_needs(tmp_path: Path) -> None:
+    code = """
+import sys, segue
+segue.Touchpoint("chat", hub="127.0.0.1:1", state=sys.argv[1]).decision("chat.route", default="bot")(lambda c: None)
+print(sorted({m for m in sys.modules if m.split(".")[0] in ("grpc", "google", "asyncio", "ssl", "difflib", "pytest")
+              or m in ("segue.testing", "segue.aio", "segue.wire", "importlib.resources")}))
+assert segue.AsyncTouchpoint.__module__ == "segue.aio" and "asyncio" in sys.modules
+assert set(segue.__all__) <= set(dir(segue))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_every_dependency_of_the_hub_has_its_line_in_the_decision() -> None:
     told = (ROOT / "docs" / "adr" / "0009-dependencies.md").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "hub" / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -140,6 +140,11 @@ def test_a_decision_is_explained_as_it_was_recorded(hub: RunningHub, segue_hub: 
     assert "seen('transfer.failed', '1h') is True" in text
     (fact,) = segue_hub.json("decision", "explain", "account=L-1", "chat.route")
     assert fact["properties"]["value"] == "agent"
+    assert f"function {fact['properties']['function']}" in text
+    why_not = ("decision", "explain", "account=L-1", "--id", fact["id"][:20], "--why-not")
+    assert segue_hub.ok(*why_not, "bot") == "Not 'bot': seen('transfer.failed', '1h') is True.\n"
+    assert segue_hub.json(*why_not, "agent")["because"] == "chat.route is 'agent'."
+    assert "with id ffff" in segue_hub.fails(1, "decision", "explain", "account=L-1", "--id", "ffff")
     assert "no decision 'chat.other'" in segue_hub.fails(1, "decision", "explain", "account=L-1", "chat.other")
 
 
@@ -226,6 +231,16 @@ def test_a_key_is_issued_works_and_is_revoked(hub: RunningHub, segue_hub: Comman
     assert segue_hub.ok("touchpoint", "revoke", "web") == "2 keys of web revoked\n"
     assert "[KEY_INVALID]" in web.fails(1, "events", "send", "help.searched", "account=L-9")
     assert "lower case" in segue_hub.fails(1, "touchpoint", "add", "Not A Name")
+
+
+@pytest.mark.parametrize("name", ["@admin", "@anything"])
+@pytest.mark.parametrize("command", ["add", "revoke"])
+def test_the_admins_name_is_no_touchpoints_and_its_key_stays(segue_hub: Command, command: str, name: str) -> None:
+    error = segue_hub.fails(1, "touchpoint", command, name)
+    assert "[NAME_RESERVED]" in error
+    assert f"{name!r} is a reserved name" in error
+    assert "delete the .admin-key file" in error
+    assert segue_hub.json("status")["serving"] is True
 
 
 # What is wrong.

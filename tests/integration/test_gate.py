@@ -13,7 +13,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from segue.v1 import admin_service_pb2, context_pb2, event_service_pb2, plan_service_pb2, sync_pb2
+from segue.v1 import (
+    admin_service_pb2,
+    context_pb2,
+    event_service_pb2,
+    identity_service_pb2,
+    plan_service_pb2,
+    sync_pb2,
+)
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.calling import Caller, calling, event, refusal
@@ -41,6 +48,19 @@ ADMIN_CALLS: dict[str, Callable[[Caller], Any]] = {
         admin_service_pb2.AddTouchpointRequest(touchpoint="mallory"), metadata=c.metadata
     ),
     "ShowCustomer": lambda c: c.admin.ShowCustomer(admin_service_pb2.ShowCustomerRequest(), metadata=c.metadata),
+    "DiffCustomer": lambda c: c.admin.DiffCustomer(admin_service_pb2.DiffCustomerRequest(), metadata=c.metadata),
+    "ExplainIdentity": lambda c: c.identities.ExplainIdentity(
+        identity_service_pb2.ExplainIdentityRequest(), metadata=c.metadata
+    ),
+    "PreviewIdentity": lambda c: c.identities.PreviewIdentity(
+        identity_service_pb2.PreviewIdentityRequest(), metadata=c.metadata
+    ),
+    "ChangeIdentity": lambda c: c.identities.ChangeIdentity(
+        identity_service_pb2.ChangeIdentityRequest(), metadata=c.metadata
+    ),
+    "ListAffected": lambda c: c.identities.ListAffected(
+        identity_service_pb2.ListAffectedRequest(), metadata=c.metadata
+    ),
     "TailFacts": lambda c: next(c.admin.TailFacts(admin_service_pb2.TailFactsRequest(after=1), metadata=c.metadata)),
     "ListMembers": lambda c: next(
         c.admin.ListMembers(admin_service_pb2.ListMembersRequest(audience="in_trouble"), metadata=c.metadata)

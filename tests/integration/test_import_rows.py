@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from segue_hub.cli import main
+from segue_hub.importing.progress import Progress
+from segue_hub.importing.run import Import
 from segue_hub.testing import RunningHub, run_hub
+
+from tests.serving import free_port
 
 MAPPING = """
 source: visits
@@ -140,6 +144,42 @@ def test_what_was_remembered_for_another_hub_is_not_skipped_here(hub: RunningHub
         progress.write_text(remembered, encoding="utf-8")
         assert said(hub)["rows"] == 9
         assert not progress.exists()
+
+
+def test_an_import_that_was_interrupted_begins_anew_where_the_store_at_that_address_is_another_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, progress = free_port(), folder / "visits.csv.import"
+    with monkeypatch.context() as interrupted:  # killed just before its end: what is done is remembered
+        interrupted.setattr(Progress, "forget", lambda self: None)
+        with run_hub(PLAN, port=port) as first:
+            assert said(first)["results"]["ACCEPTED"] == 5
+            assert json.loads(progress.read_text(encoding="utf-8"))["rows"] == 9
+            assert said(first)["rows"] == 0, "the same store has them"
+    with run_hub(PLAN, port=port) as fresh:
+        assert fresh.address == first.address
+        found = said(fresh)
+        assert (found["rows"], found["results"]["ACCEPTED"]) == (9, 5)
+        assert fresh.hub.ingest.counts["ACCEPTED"] == 5
+    assert not progress.exists()
+
+
+def test_a_store_that_is_replaced_while_an_import_runs_is_told_and_the_next_run_begins_anew(
+    hub: RunningHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Import.run
+
+    def run_on_two_stores(self: Import, *arguments: Any) -> Any:
+        tally = whole(self, *arguments)
+        monkeypatch.setattr(hub.hub.store, "incarnation", "of a restored backup")
+        return tally
+
+    with monkeypatch.context() as replaced:
+        replaced.setattr(Import, "run", run_on_two_stores)
+        done = run(hub)
+    assert done.exit_code == 3
+    assert "has another store than when this began; run the same command again" in done.stderr
+    assert said(hub)["rows"] == 9
 
 
 def test_a_hub_that_never_answers_is_told_and_the_import_can_be_run_again(folder: Path) -> None:

@@ -22,8 +22,11 @@ from segue_hub.server.context_service import Projections
 from segue_hub.services import ingest
 from segue_hub.services.audiences import Audiences, Change
 from segue_hub.services.contexts import Contexts
+from segue_hub.services.earlier_plans import EarlierPlans
+from segue_hub.services.entry import Batch, Entry, Written
 from segue_hub.services.fan_out import FanOut
-from segue_hub.services.ingest import Batch, Entry, Ingest, Written
+from segue_hub.services.ingest import Ingest
+from segue_hub.services.ledger import Ledger
 from segue_hub.services.plans import Plans
 from segue_hub.services.timers import Timers
 from segue_hub.storage.ports import Row
@@ -54,7 +57,9 @@ class Parts:
         self.fan_out = FanOut(self.contexts)
         self.projections = Projections(self.contexts, self.plans, self.clock, self.store.incarnation)
         self.ingest = Ingest(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, pytest.fail)
-        self.listeners = _Listeners(self.contexts, self.audiences, self.fan_out)
+        self.earlier = EarlierPlans(self.contexts, self.plans)
+        ledger = Ledger(self.store, self.contexts, self.plans, self.timers, self.clock, fact_from_bytes)
+        self.listeners = _Listeners(self.contexts, self.earlier, self.audiences, self.fan_out, ledger)
         self.ingest.start(self.listeners)
 
     def clock(self) -> int:
@@ -251,7 +256,7 @@ def test_a_stream_survives_a_customer_merged_away_before_its_fact_is_folded_and_
         async def act() -> None:
             first, second = write(event("x", "cookie=z")), write(event("x", "cookie=z", "account=a"))
             parts.contexts._heads.clear()
-            listeners = _Listeners(parts.contexts, parts.audiences, parts.fan_out)
+            listeners = _Listeners(parts.contexts, parts.earlier, parts.audiences, parts.fan_out, parts.ledger)
             listeners.resolved(first.resolved)
             parts.contexts._heads.clear()  # evicted: what is read is what the store says
             listeners.accepted(first.accepted)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from segue.domain.fact import Fact, derived_id
+from segue.domain.fact import TRAIT, Fact, derived_id
 from segue.domain.fold import fold
 from segue.domain.identifier import Identifier
 from segue.domain.section import encode
@@ -90,6 +90,8 @@ def own(facts: list[Fact]) -> list[Fact]:
     example = next(_examples)
     made = []
     for number, found in enumerate(facts):
+        if found.kind == TRAIT and found.properties["value"] == "?":
+            continue  # no hub takes a balance that is a text
         names = [i for i in found.identifiers if i.value != "null"] or [Identifier("cookie", "c1")]
         mine = Fact(
             derived_id(found.occurred_at, f"sameness {example}", str(number)), found.kind, found.type,

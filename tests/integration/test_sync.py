@@ -125,14 +125,24 @@ def test_a_plan_that_an_sdk_cannot_run_is_refused_with_the_reason_and_the_last_g
         assert shown["plan"] == good
         assert shown["plan_current"] is False
 
-        # What the other plan folded of journeys is missing here, never false (VE3).
+        # The hub goes on folding what this instance still runs: nothing is missing, and what happens is seen (VE3).
         @chat.decision("chat.journey", default="unknown")
-        def asks(c: segue.Context) -> bool:
-            return c.journey("money_transfer").active
+        def asks(c: segue.Context) -> str:
+            return f"{c.journey('money_transfer').active} {c.count('transfer.failed')}"
 
         chat.runtime().config = type(chat.runtime().config)(touchpoint="chat")  # not strict, as in production
-        decision = eventually(lambda: d if (d := customer.decide(asks)).value == "unknown" else None)
-        assert decision.reason == "NOT_GRANTED"
+        eventually(lambda: customer.decide(asks).value == "True 1")
+        teller.track("transfer.failed", transfer_id="T")
+        decision = eventually(lambda: d if (d := customer.decide(asks)).value == "True 2" else None)
+        assert decision.reason == "RULE"
+        assert decision.freshness.state == "LIVE"
+        assert chat.status()["plan"] == good
+
+        monkeypatch.undo()
+        best = hub.push(with_text("maps/support.yaml", 'stalls: {after: "2d"}', 'stalls: {after: "4d"}'))
+        eventually(lambda: chat.status()["plan"] == best)
+        assert not chat.status()["plan_refused"]
+        eventually(lambda: customer.decide(asks).value == "True 2")
 
 
 def test_where_grants_are_narrowed_the_sections_are_gone_from_replicas(hub: RunningHub, crew: Crew) -> None:

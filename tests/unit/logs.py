@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from segue.domain.context import Context
 from segue.domain.fact import (
     ACTION,
+    CHOICE,
+    CLAIM,
     CONSENT,
     DECISION,
     EVENT,
+    EXPOSURE,
     LINK,
+    RESERVATION,
     SUBSCRIPTION,
     TRAIT,
     Fact,
@@ -47,6 +51,7 @@ PEOPLE = (
     Identifier("cookie", "c2"),
     Identifier("cookie", "null"),
 )  # fmt: skip
+TOUCHPOINTS = ("test", "desk", "mailer")
 KEYS = ("T1", "T2", "T3", 7, 7.0, 7.5, True, "", None)
 TRANSFERS = ("started", "details_entered", "confirmed", "completed", "rejected", "failed")
 INCIDENTS = ("opened", "diagnosed", "resolved", "given_up")
@@ -92,12 +97,47 @@ _details: st.SearchStrategy[tuple[str, str, dict[str, Any]]] = st.one_of(
     st.tuples(
         st.just(ACTION), st.sampled_from(["offer.upsell", "mail.news"]),
         st.fixed_dictionaries(
-            {"status": st.sampled_from(["completed", "failed"]), "purpose": st.sampled_from(["marketing", "service"])}
+            {
+                "status": st.sampled_from(["completed", "completed", "failed"]),
+                "purpose": st.sampled_from(["marketing", "service"]), "topic": st.sampled_from(["offers", "news", ""]),
+            }
         ),
     ),
     st.tuples(st.just(DECISION), st.just("chat.route"), _value("bot", "human")),
+    st.tuples(
+        st.just(RESERVATION), st.sampled_from(["offer.upsell", "mail.news"]),
+        st.fixed_dictionaries(
+            {
+                "status": st.sampled_from(["granted", "granted", "released"]),
+                "slots": st.sampled_from([["contact_pressure"], ["by_topic:offers"], ["contact_pressure", "daily"]]),
+                "expires_at": st.sampled_from([5 * MINUTE, HOUR, DAY]), "frees": st.booleans(),
+            }
+        ),
+    ),
+    st.tuples(
+        st.just(CLAIM), st.sampled_from(["conversation", "case"]),
+        st.fixed_dictionaries(
+            {
+                "status": st.sampled_from(["held", "held", "offered", "accepted", "declined", "released"]),
+                "until": st.sampled_from([MINUTE, HOUR, DAY]), "to": st.sampled_from(TOUCHPOINTS),
+            }
+        ),
+    ),
+    st.tuples(
+        st.just(EXPOSURE), st.sampled_from(["control_group", "other"]),
+        st.fixed_dictionaries({"arm": st.sampled_from(["held_out", "treated"])}),
+    ),
+    st.tuples(
+        st.just(CHOICE), st.sampled_from(["topic:offers", "channel:email", "journey:money_transfer", "channel"]),
+        st.fixed_dictionaries({"choice": st.sampled_from(["no", "left", "sms", ""])}),
+    ),
     st.tuples(st.just(LINK), st.just("link"), st.just({})),
 )  # fmt: skip
+
+
+def reservation_id(number: int) -> bytes:
+    """The id of a reservation that is fact `number` of a log, known before its time is."""
+    return derived_id(BEGIN, "reservation", str(number))
 
 
 @st.composite
@@ -106,21 +146,29 @@ def logs(draw: st.DrawFn, least: int = 0, most: int = 30) -> list[Fact]:
     at, facts = BEGIN, []
     for number in range(draw(st.integers(least, most))):
         at += draw(st.sampled_from(STEPS))
-        kind, type_, properties = draw(_details)
+        kind, type_, drawn = draw(_details)
+        properties = dict(drawn)
+        for instant in {"expires_at", "until"} & properties.keys():
+            properties[instant] += at
+        if kind in (ACTION, RESERVATION) and properties.get("status") in ("completed", "released"):
+            # Of a grant before or after it, of one given back already, of one that never was.
+            about = draw(st.sampled_from([-1, *range(max(0, number - 4), number + 3)]))
+            if about >= 0 or kind == RESERVATION:
+                properties["reservation"] = reservation_id(about).hex()
         channel = draw(st.sampled_from(["web", "ivr", "voice", "chat", "email", ""]))
         names = draw(st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=2, unique=True))
         visit = draw(st.sampled_from([None, "V1", "V2", "V3"])) if kind == EVENT else None
         seq = draw(st.sampled_from([0, 0, number]))
         facts.append(
             Fact(
-                derived_id(at, "logs", str(number)),
+                reservation_id(number) if kind == RESERVATION else derived_id(at, "logs", str(number)),
                 kind,
                 type_,
                 at,
                 seq,
                 tuple(names),
                 channel,
-                "test",
+                draw(st.sampled_from(TOUCHPOINTS)),
                 InteractionRef(visit) if visit else None,
                 properties_bytes(properties),
             )
@@ -158,6 +206,8 @@ QUESTIONS: tuple[Any, ...] = (
     lambda c: len(c.decisions("chat.route")),
     lambda c: [f.properties for f in c.actions()],
     lambda c: c.interactions(),
+    lambda c: [(s, claim.holder, claim.offered_to) for s, claim in c.content.claims.items() if claim.stands(c.at)],
+    lambda c: dict(c.content.choices),
     lambda c: str(c.brief()),
     lambda c: c.trait("valu_tier"),
     lambda c: 1 // c.count("ivr"),

@@ -283,3 +283,69 @@ def test_decisions_and_actions_of_all_touchpoints_are_read_by_all() -> None:
     context = seen_by(PLAN, log, "3m")
     assert [each.properties["value"] for each in context.decisions("chat.route")] == ["bot"]
     assert [each.type for each in context.actions()] == ["offer.upsell"]
+
+
+# Everything that was read is told.
+
+
+def readings(c: Context) -> dict[str, Any]:
+    """Every question that a context answers, in words, with what it should tell of its answer."""
+    transfer, card = c.journey("money_transfer"), c.journey("activation")
+    completed = transfer.completed_at
+    started, latest, progress = transfer.started_at, transfer.latest, transfer.progress_at
+    assert latest is not None
+    assert card.latest is None
+    assert card.started_at is None
+    return {
+        "journey('money_transfer').completed_at": completed,
+        "journey('money_transfer').started_at": started,
+        "journey('money_transfer').latest": f"{latest.key} at {latest.stage}",
+        "journey('money_transfer').progress_at": progress,
+        "journey('activation').latest": None,
+        "journey('activation').started_at": None,
+        "journey('money_transfer').stage": transfer.stage,
+        "timeline()": len(c.timeline()),
+        "interactions()": len(c.interactions()),
+        "interactions('ivr')": len(c.interactions("ivr")),
+        "traits()": sorted(c.traits()),
+        "brief()": str(c.brief()),
+    }
+
+
+def test_a_decision_tells_every_question_that_it_asked_with_its_answer() -> None:
+    facts = [
+        fact("transfer.started", "0s", transfer_id="T-0"), fact("transfer.completed", "1m", transfer_id="T-0"),
+        fact("transfer.started", "20m", transfer_id="T-1"),
+        fact("transfer.details_entered", "21m", transfer_id="T-1"),
+        fact("call.started", "22m", channel="ivr", visit="c-1"),
+        fact("call.started", "23m", channel="voice", visit="c-2"),
+        trait("value_tier", "high", "5m"), trait("balance", 3.5, "5m"),
+    ]  # fmt: skip
+    wanted: dict[str, Any] = {}
+    context = context_of(fold(PLAN, facts), PLAN, "25m", strict=True)
+
+    def function(c: Context) -> str:
+        wanted.update(readings(c))
+        return "asked"
+
+    made = decide(Question("q", function), context)
+    assert made.value == "asked"
+    assert made.reads == list(wanted.items())
+    assert made.reads[2] == ("journey('money_transfer').latest", "T-1 at details")
+    assert dict(made.reads)["timeline()"] == 6
+    assert dict(made.reads)["interactions('ivr')"] == 1
+    assert dict(made.reads)["traits()"] == ["balance", "value_tier"]
+    assert None not in (
+        wanted["journey('money_transfer').completed_at"],
+        wanted["journey('money_transfer').started_at"],
+    )
+    for question in wanted:
+        assert question in made.explain()
+
+
+def test_why_not_names_a_reading_that_found_nothing() -> None:
+    def function(c: Context) -> str:
+        return "human" if c.interactions("ivr") else "bot"
+
+    made = decide(Question("q", function), context_of(fold(PLAN, []), PLAN, "25m"))
+    assert made.explain(why_not="human") == "Not 'human': interactions('ivr') is 0."

@@ -175,6 +175,20 @@ class TestConstants:
     def test_names_and_windows_are_constants(self, text: str) -> None:
         assert "takes constant texts" in flaw(text).message
 
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [
+            ('known("ti" + "er")', "audience"), ('in_audience("st" + "uck")', "guardrail"),
+            ('seen("we" + "b", "1h")', "audience"), ('count("web", "1" + "h") > 1', "audience"),
+            ('journeys("trans" + "fer").exists(j, j.stalled)', "audience"),
+        ],
+    )  # fmt: skip
+    def test_names_are_written_out(self, text: str, place: str) -> None:
+        """Counterexample: a guardrail on `in_audience("st" + "uck")` was taken to read nothing, so that where what it
+        reads is hidden it let everything out.
+        """
+        assert "takes texts that are written out" in flaw(text, place).message
+
 
 class TestNames:
     @pytest.mark.parametrize(

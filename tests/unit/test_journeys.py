@@ -413,6 +413,41 @@ class TestTouches:
         total = sum(journey.interactions.get("voice", 0) for journey in content.journeys.values())
         assert total == 1
 
+    def test_a_call_that_comes_back_after_many_others_counts_once(self) -> None:
+        """Counterexample: after eight others in between it was counted again."""
+        others = [fact("help.searched", f"{n}m", visit=f"V{n}") for n in range(2, 32)]
+        call = [fact("call.started", f"{n}m", channel="voice", visit="C1") for n in (1, 32)]
+        assert dict(only(of(transfer("started", "0s"), *call, *others)).interactions) == {"voice": 1, "web": 30}
+
+    def test_one_that_goes_on_all_the_while_counts_once_however_many_there_are(self) -> None:
+        others = [fact("help.searched", f"{n}m", visit=f"V{n}") for n in range(2, 200)]
+        call = [fact("call.started", f"{n}m", seq=1, channel="voice", visit="C1") for n in range(1, 200, 5)]
+        assert dict(only(of(transfer("started", "0s"), *call, *others)).interactions) == {"voice": 1, "web": 198}
+
+    def test_what_is_remembered_of_interactions_is_bounded(self) -> None:
+        """32 of a customer, on each channel that they had, 64 in all; beyond that one may count again."""
+        visits = [
+            fact("call.started", f"{n}m", seq=seq, channel=channel, visit=f"V{n}")
+            for n in range(1, 300)
+            for seq, channel in enumerate(("web", "ivr", "voice"))
+        ]
+        journey = only(of(transfer("started", "0s"), *visits))
+        assert len(journey.recent_interactions) <= 64
+        assert dict(journey.interactions) == {"web": 299, "ivr": 299, "voice": 299}
+        first = fact("call.started", "301m", channel="web", visit="V1")
+        assert only(of(transfer("started", "0s"), *visits, first)).interactions["web"] == 300
+
+    def test_an_interaction_that_is_of_journeys_of_two_maps_by_right_is_in_the_report_of_both(self) -> None:
+        """What a map's journeys took does not depend on which other maps a plan has (ADR 0012)."""
+        content = of(
+            transfer("started", "0s", channel="app", visit="V1"),
+            fact("activation.started", "1m", channel="app", visit="V1"),
+            fact("call.started", "2m", channel="voice", visit="C1", transfer_id="T1"),
+        )  # fmt: skip
+        counts = {name[0]: dict(journey.interactions) for name, journey in content.journeys.items()}
+        assert counts == {"money_transfer": {"app": 1, "voice": 1}, "activation": {"app": 1, "voice": 1}}
+        assert len(content.interactions) == 2, "of the customer there are two"
+
     def test_a_fact_with_the_key_of_another_journey_does_not_touch_this_one(self) -> None:
         """Counterexample: help about T9, which does not run, counted for T1."""
         content = of(transfer("started", "0s"), fact("help.searched", "1m", visit="V1", transfer_id="T9"))

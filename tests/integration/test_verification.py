@@ -1,0 +1,69 @@
+"""`store check`: what is kept beside the log is what follows from it, and what does not is named."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+from segue.domain.fact import EVENT, Fact, derived_id
+from segue.domain.identifier import Identifier
+from segue_hub.testing import run_hub
+
+from tests.building import SKETCH, document
+from tests.commanding import Command
+
+MAIL = Identifier("email", "ann@example.org")
+
+
+def event(number: int, *names: Identifier) -> Fact:
+    at = 1_772_442_000_000_000 + number
+    return Fact(derived_id(at, "test", str(number)), EVENT, "page.viewed", at, number, names)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store in which contexts were kept, and two identifiers are one."""
+    path = tmp_path / "segue.db"
+    with run_hub(store=path) as hub:
+        hub.call(hub.hub.plans.push(document(SKETCH), {}, "test", ""))
+        hub.hub.contexts._limit = 2
+        grant = hub.hub.plans.current.grant("desk")
+        for number in range(40):
+            names = [Identifier("account", f"A-{number % 10}")] + ([MAIL] if number == 3 else [])
+            hub.call(hub.hub.ingest.publish([event(number, *names)], grant))
+    return path
+
+
+def broken(path: Path, sql: str) -> str:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute(sql)
+    return Command().fails(1, "store", "check", path)
+
+
+def test_a_sound_store_is_sound_to_the_last_context(store: Path) -> None:
+    with closing(apsw.Connection(str(store))) as connection:
+        assert connection.execute("SELECT count(*) FROM contexts").fetchall()[0][0] > 0
+    assert "sound" in Command().ok("store", "check", store)
+
+
+def test_a_kept_context_that_is_not_the_fold_of_its_facts_is_named(store: Path) -> None:
+    told = broken(
+        store,
+        "UPDATE contexts SET data = CAST("
+        "replace(CAST(data AS TEXT), '\"page.viewed\":[', '\"page.viewed\":[7') AS BLOB)",
+    )
+    assert "is not the fold of its facts" in told
+    assert "account=A-" in told
+
+
+def test_identifiers_that_are_not_one_with_whom_their_links_say_are_named(store: Path) -> None:
+    told = broken(store, "UPDATE identifiers SET customer = number WHERE kind = 'email'; DELETE FROM contexts")
+    assert "is not one with whom its links say" in told
+
+
+def test_quickly_only_the_books_are_looked_at(store: Path) -> None:
+    with closing(apsw.Connection(str(store))) as connection:
+        connection.execute("UPDATE identifiers SET customer = number WHERE kind = 'email'")
+    assert "sound" in Command().ok("store", "check", store, "--quick")

@@ -1,0 +1,105 @@
+"""The session machine and the count of its stream's messages: a hole ends it, and nothing after it is taken in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from segue.domain.identifier import Identifier
+from segue.sync import DOWN, GAPPED, READY, Incoming, Machine
+from segue.v1 import sync_pb2
+from segue.wire_sync import incoming_from_wire, outgoing_to_wire
+
+WELCOME = {"incarnation": "i", "server_time": 5, "touchpoint": "app"}
+ANN = Identifier("account", "A-1")
+
+
+def context(subscription: int, version: int, **more: Any) -> dict[str, Any]:
+    return {"subscription": subscription, "unchanged": False, "gone": "", "included": [], "unknown": [],
+            "version": version, "view": "v", "customer": "c", "plan": "", "sections": []} | more  # fmt: skip
+
+
+def machine() -> Machine:
+    made = Machine("app-1", "test")
+    made.connected()
+    made.received(Incoming("welcome", WELCOME, 1), 0)
+    assert made.state == READY
+    return made
+
+
+def test_messages_in_order_are_taken_in() -> None:
+    made = machine()
+    held, _ = made.subscribe(ANN, "service")
+    for seq, version in ((2, 7), (3, 8)):
+        made.received(Incoming("context", context(held.number, version), seq), 0)
+    assert (made.state, held.version, made.errors) == (READY, 8, [])
+
+
+def test_a_hole_ends_it_and_nothing_of_that_stream_is_taken_in_any_more() -> None:
+    made = machine()
+    held, _ = made.subscribe(ANN, "service")
+    assert made.received(Incoming("context", context(held.number, 7), 3), 0) == []
+    assert (made.state, held.version) == (GAPPED, 0)
+    assert made.errors == ["SEQUENCE_GAP: message 3 came where 2 follows"]
+    for seq in (2, 3, 4):
+        made.received(Incoming("context", context(held.number, 9), seq), 0)
+    assert (made.state, held.version, len(made.errors)) == (GAPPED, 0, 1)
+
+
+def test_a_message_told_twice_is_a_hole_too() -> None:
+    made = machine()
+    made.received(Incoming("welcome", WELCOME, 1), 0)
+    assert made.state == GAPPED
+
+
+def test_a_stream_that_does_not_begin_with_one_is_not_believed() -> None:
+    made = Machine("app-1", "test")
+    made.connected()
+    made.received(Incoming("welcome", WELCOME, 0), 0)
+    assert (made.state, made.incarnation) == (GAPPED, "")
+
+
+def test_the_next_stream_counts_anew_and_states_all_that_is_held() -> None:
+    made = machine()
+    held, _ = made.subscribe(ANN, "service")
+    made.received(Incoming("context", context(held.number, 7), 2), 0)
+    made.watch("joiners", "service", lambda *_: None)
+    made.received(Incoming("context", context(held.number, 9), 4), 0)
+    made.disconnected()
+    assert made.state == DOWN
+    said = made.connected()
+    assert [message.kind for message in said] == ["hello", "subscribe", "watch_audience"]
+    assert (said[1].fields["version"], said[1].fields["view"], said[1].fields["customer"]) == (7, "v", "c")
+    made.received(Incoming("welcome", WELCOME, 1), 0)
+    made.received(Incoming("context", context(held.number, 9), 2), 0)
+    assert (made.state, held.version) == (READY, 9)
+
+
+def test_a_kind_of_message_that_this_sdk_does_not_know_counts_and_says_nothing() -> None:
+    made = machine()
+    made.received(incoming_from_wire(sync_pb2.SyncResponse(seq=2)), 0)
+    assert made.state == READY
+    made.received(incoming_from_wire(sync_pb2.SyncResponse(seq=3, bookmark=sync_pb2.Bookmark(server_time=9))), 0)
+    assert (made.state, made.offset) == (READY, 9)
+
+
+def test_the_wire_carries_the_count_both_ways() -> None:
+    made = Machine("app-1", "test")
+    assert [outgoing_to_wire(message, n).seq for n, message in enumerate(made.connected(), 1)] == [1]
+    welcome = sync_pb2.SyncResponse(seq=1, welcome=sync_pb2.Welcome(incarnation="i"))
+    assert incoming_from_wire(welcome).seq == 1
+
+
+@given(st.lists(st.integers(1, 12), max_size=12))
+def test_what_is_taken_in_is_always_a_beginning_of_what_was_sent(arrived: list[int]) -> None:
+    """Whatever a broken link drops, doubles or reorders of the messages 1, 2, 3 ..."""
+    made = Machine("app-1", "test")
+    made.connected()
+    heard: list[int] = []
+    for seq in arrived:
+        made.received(Incoming("audience", {"subscription": 0, "members": [], "reset": False}, seq), 0)
+        if made.state != GAPPED:
+            heard.append(seq)
+    assert heard == list(range(1, len(heard) + 1))
+    assert (made.state == GAPPED) == (heard != arrived)
