@@ -22,6 +22,7 @@ from aiohttp import WSMsgType, web
 from .decisions import route
 
 PAGE = Path(__file__).with_name("page.html")
+LASTING: web.AppKey[str] = web.AppKey("lasting", str)
 TOUCHPOINT: web.AppKey[segue.AsyncTouchpoint] = web.AppKey("touchpoint", segue.AsyncTouchpoint)
 
 
@@ -33,8 +34,10 @@ async def page(request: web.Request) -> web.StreamResponse:
 def state(customer: segue.Session) -> dict[str, Any]:
     """Where the customer is routed now, and on what."""
     decision = customer.decide(route)
+    claim = customer.claimed()
     told: dict[str, Any] = {
         "route": decision.value, "why": decision.explain(), "freshness": str(decision.freshness),
+        "with": claim.holder if claim else "", "offered": claim.offered_to if claim else "",
     }  # fmt: skip
     if decision.value == "priority_agent":
         told["brief"] = customer.brief().sentences()
@@ -50,6 +53,7 @@ async def conversation(request: web.Request) -> web.WebSocketResponse:
     async with request.app[TOUCHPOINT].open(**who, wait="300ms") as customer:
         customer.within(f"chat-{uuid.uuid4().hex[:12]}")
         customer.track("chat.opened")
+        customer.claim(lasting=request.app[LASTING])
         told = state(customer)
         hello = (
             "An agent joins you. You need not repeat anything."
@@ -63,6 +67,9 @@ async def conversation(request: web.Request) -> web.WebSocketResponse:
                 if message.type is WSMsgType.TEXT:
                     text = str(json.loads(message.data).get("text", ""))[:2000]
                     customer.track("chat.message", text=text)
+                    if "call me" in text.lower():
+                        # She stays here until the desk accepts; then every channel knows that she is there.
+                        customer.offer("desk", note=text, lasting=request.app[LASTING])
                     now = state(customer)
                     reply = (
                         "I have read what happened and look into it."
@@ -82,15 +89,15 @@ async def _keep_current(socket: web.WebSocketResponse, customer: segue.Session, 
     while not socket.closed:
         await asyncio.sleep(0.25)
         now = state(customer)
-        if (now["route"], now["freshness"]) != (told["route"], told["freshness"]):
+        if any(now[name] != told[name] for name in ("route", "freshness", "with", "offered")):
             told = now
             await socket.send_json(now)
 
 
-def make_app(touchpoint: segue.AsyncTouchpoint) -> web.Application:
-    """The application."""
+def make_app(touchpoint: segue.AsyncTouchpoint, lasting: str) -> web.Application:
+    """The application; a claim outlives it by `lasting`."""
     app = web.Application()
-    app[TOUCHPOINT] = touchpoint
+    app[TOUCHPOINT], app[LASTING] = touchpoint, lasting
     app.router.add_get("/", page)
     app.router.add_get("/chat", conversation)
     return app
@@ -100,10 +107,14 @@ def main() -> None:
     """Serves until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--lasting", default="2m", help="how long a claim outlives this process")
     arguments = parser.parse_args()
     touchpoint = segue.AsyncTouchpoint("chat")
     try:
-        web.run_app(make_app(touchpoint), host="127.0.0.1", port=arguments.port, print=None, shutdown_timeout=1.0)
+        web.run_app(
+            make_app(touchpoint, arguments.lasting), host="127.0.0.1", port=arguments.port, print=None,
+            shutdown_timeout=1.0,
+        )  # fmt: skip
     finally:
         touchpoint.close()
 

@@ -132,10 +132,13 @@ def email(channel: Channel, move: Said) -> Said:
             if channel.touchpoint.status()["hub"] and not decision.allowed:
                 held.append({"who": who, "why": decision.explain()})
             elif decision.action is not None or not channel.touchpoint.status()["hub"]:
-                if decision.allowed:
-                    with decision.act():
-                        pass  # the mail goes out here
-                sent.append(who)
+                try:
+                    if decision.allowed:
+                        with decision.act():
+                            pass  # the mail goes out here
+                    sent.append(who)
+                except segue.HeldBack as refused:
+                    held.append({"who": who, "why": str(refused)})
     return {"sent": sent, "held": held, "offered": len(sent), "asked": 0, "interactions": 0}
 
 

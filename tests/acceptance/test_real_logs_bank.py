@@ -117,3 +117,17 @@ def test_the_route_of_every_call_of_the_month_is_that_of_sql(
         assert set(routed[answer]) == {call for (call,) in calls}, answer
         assert len(routed[answer]) == len(calls)
     assert sum(map(len, routed.values())) == said["kept"]
+
+
+def test_asked_at_every_call_the_command_answers_what_sql_does(
+    db: duckdb.DuckDBPyConnection, hub: LogHub, said: dict[str, Any], tmp_path: Path
+) -> None:
+    """`segue replay --ask-at`, with the importer's own key: of another process, and of nothing but the wire."""
+    out = tmp_path / "answers.jsonl"
+    asking = ("--ask-at", "event=call.started", "--with", "examples/imports/bank/route.py:route")
+    report = json.loads(hub.run("segue", "replay", *asking, "--answers", str(out), "--json"))
+    answers = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert report["asked"] == len(answers) == said["kept"]
+    assert (report["failed"], report["not_asked"], report["reads_besides"]) == (0, {}, [])
+    routes = dict(db.execute(f"select key, route from ({bank_sql.ROUTES})").fetchall())
+    assert {answer["interaction"]: answer["answer"] for answer in answers} == routes

@@ -1,11 +1,12 @@
 """Rivals: processes that all want to write to the same customer, and a ledger of what really went out.
 
-Owns the rival's own life (`python -m tests.faults.rivals`) and the harness that tells many of them to go at once. What a
-rival sends is one line appended to a file that all share: nothing of Segue's is asked whether it went out.
+Owns the rival's own life (`python -m tests.faults.rivals`) and the harness that tells many of them to go at once. What
+a rival sends is one line appended to a file that all share: nothing of Segue's is asked whether it went out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -55,7 +56,7 @@ def live() -> None:
                     if order.get("stalls"):
                         say(outcome="granted", id=place.id.hex())
                         sys.stdin.readline()
-                    with open(ledger, "ab", buffering=0) as sent:
+                    with Path(ledger).open("ab", buffering=0) as sent:
                         sent.write(f"{json.dumps(order['who'])} {name} {place.id.hex()}\n".encode())
                 say(outcome="sent", id=place.id.hex(), ms=granted_ms)
             except segue.HeldBack as held:
@@ -115,10 +116,8 @@ class Rival:
         self.process.wait(10)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
 
 
 class Rivals:

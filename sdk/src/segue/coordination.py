@@ -15,7 +15,7 @@ from .domain.choice import NO
 from .domain.claim import Claim
 from .domain.context import Context
 from .domain.fact import CHOICE, CLAIM
-from .domain.instant import span
+from .domain.instant import span, to_datetime
 from .outbox import MUST
 from .runtime import Runtime
 
@@ -100,9 +100,13 @@ class Coordination:
         if status in (words.HELD, words.ACCEPTED):
             self._renewed[scope] = runtime.clock()
             runtime.claimants.add(self)
-        until = runtime.now() + lasting if lasting else 0
-        told = {"status": status, "until": until, "to": to, "note": note}
-        self._tell(CLAIM, scope, {name: value for name, value in told.items() if value}, None, MUST)
+        at = self._after_what_is_seen()
+        told = {"status": status, "until": at + lasting if lasting else 0, "to": to, "note": note}
+        self._tell(CLAIM, scope, {name: value for name, value in told.items() if value}, to_datetime(at), MUST)
+
+    def _after_what_is_seen(self) -> int:
+        """Now, and later than all that is seen here: what answers an offer never sorts before it."""
+        return max(self._runtime.now(), self.context().content.at + 1)
 
     def _let_go_of_all(self) -> None:
         for scope in list(self._claims):
@@ -118,7 +122,7 @@ class Coordination:
                 one she prefers.
             choice: `no`, `left`, or the preferred channel; an empty text takes an earlier choice back.
         """
-        self._tell(CHOICE, about, {"choice": choice}, None, MUST)
+        self._tell(CHOICE, about, {"choice": choice}, to_datetime(self._after_what_is_seen()), MUST)
 
     def opt_out(self, about: str) -> None:
         """She does not want it: `opt_out("topic:offers")`."""

@@ -21,6 +21,7 @@ from .domain.brief import Brief
 from .domain.context import Context
 from .domain.decision import Decision, Question, decide, exposed_arm
 from .domain.decision_fact import Basis, answer_of, basis_of, details_of, json_text
+from .domain.explanation import held
 from .domain.fact import (
     ACTION,
     CONSENT,
@@ -38,6 +39,7 @@ from .domain.identifier import Identifier, identifier_of
 from .domain.instant import from_datetime
 from .domain.interaction import ENDED, STARTED, InteractionRef
 from .domain.plan import Plan
+from .domain.shadow import pair_of, shadow_name, shadowed
 from .errors import FactError, HeldBack
 from .outbox import ANALYTICS, MUST
 from .place import UNNEEDED, Place, ask, strict_caps, unreachable
@@ -112,9 +114,9 @@ class Session(Coordination):
             runtime.config.strict,
         )  # fmt: skip
 
-    def brief(self) -> Brief:
-        """The hand-over summary."""
-        return self.context().brief()
+    def brief(self, language: str = "en") -> Brief:
+        """The hand-over summary; its sentences in English or Chinese (`zh`)."""
+        return self.context().brief(language)
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
@@ -136,7 +138,29 @@ class Session(Coordination):
         self._expose(decision, context)
         if question.record != "never":
             self._record(question, decision, context)
+        if question.shadow is not None:
+            self._ask_shadow(question, decision, context)
         return decision
+
+    def _ask_shadow(self, question: Question, decision: Decision, context: Context) -> None:
+        """Asks the new version on what the old one was asked on; on a thread of its own, and never acts."""
+        runtime, answers, was = self._runtime, self._held.last_answers, copy(decision)
+        seq, at, reference = runtime.next_seq(), runtime.now(), self._interaction
+        who, channel, name = self.identifiers, self._touchpoint.channel, shadow_name(question.name)
+
+        def work() -> bool:
+            same = Context(context.projected, context.plan, context.at, context.freshness, context.version)
+            found = shadowed(question, same, channel, self._touchpoint.name)
+            key, raw = pair_of(was, found, basis_of(same, self.purpose))
+            if was.id or answers.get(name) != key:
+                answers[name] = key
+                fact = Fact(
+                    runtime.ids.next(), DECISION, name, at, seq, who, channel, self._touchpoint.name, reference, raw
+                )
+                runtime.record(lambda: fact, ANALYTICS)
+            return not found.error
+
+        runtime.shadows.ask(question.name, work)
 
     def _expose(self, decision: Decision, context: Context) -> None:
         """The first time that a holdout speaks about an action becomes a fact: from then on its arm holds (AC4)."""
@@ -195,7 +219,7 @@ class Session(Coordination):
         place = self.reserve(decision)
         if not place.granted:
             decision.refused(place.verdicts)
-            raise HeldBack(place.refusal.reason or "there is no place", verdict=place.refusal)
+            raise HeldBack(f"{held(place.refusal)}.", verdict=place.refusal)
         try:
             yield place
         except Exception:

@@ -317,8 +317,8 @@ class Context:
         self.asked.append(("traits()", None, None, sorted(self.content.traits)))
         return {name: trait.value for name, trait in self.content.traits.items()}
 
-    def brief(self) -> Brief:
-        """The hand-over summary."""
-        found = brief(self.content, self.plan, self.at)
+    def brief(self, language: str = "en") -> Brief:
+        """The hand-over summary; its sentences in English or Chinese (`zh`)."""
+        found = brief(self.content, self.plan, self.at, language)
         self.asked.append(("brief()", None, None, str(found)))
         return found

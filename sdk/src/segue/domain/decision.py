@@ -40,6 +40,7 @@ class Question:
         name: for example `chat.route`.
         record: when the answer becomes a fact: `changed`, `always` or `never`.
         scorer: gives candidate actions their scores; the function's own order where there is none.
+        shadow: a new version of the function, asked beside it; what it answers is recorded and never acts.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Question:
     default: Any = None
     record: str = "changed"
     scorer: Scorer | None = None
+    shadow: Function | None = None
 
     def __call__(self, context: Context) -> Any:
         return self.function(context)

@@ -171,7 +171,9 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 def _action(action: Action) -> dict[str, str]:
     """What a decision's fact says of its action; of the details, which are the touchpoint's own, a digest."""
-    said = {"topic": action.topic, "purpose": action.purpose, "channel": action.channel}
+    said = {
+        "topic": action.topic, "purpose": action.purpose, "channel": action.channel, "advances": action.advances,
+    }  # fmt: skip
     if action.properties:
         text = json.dumps(json_text(dict(action.properties)), sort_keys=True, separators=(",", ":"))
         said["details"] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -125,9 +125,10 @@ def recorded(name: str, details: Mapping[str, Any]) -> Told:
 
 
 def _proposal(kind: str, written: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> Proposal:
-    said = {name: str(written.get(name, "")) for name in ("topic", "purpose", "channel", "advances")}
+    topic, purpose, channel, advances = (str(written.get(n, "")) for n in ("topic", "purpose", "channel", "advances"))
+    action = Action(kind, topic, purpose, channel, advances=advances)
     return Proposal(
-        Action(kind, **said), _verdicts(verdicts), float(written.get("score", 0.0)), bool(written.get("outranks")),
+        action, _verdicts(verdicts), float(written.get("score", 0.0)), bool(written.get("outranks")),
         int(written.get("priority", 0)),
     )  # fmt: skip
 

@@ -27,6 +27,8 @@ RETRACTION: Final = "retraction"
 ENDING: Final = "ending"
 SEPARATION: Final = "separation"
 RESERVATION: Final = "reservation"
+LONGEST_CLAIM: Final = 86_400_000_000
+"""Microseconds that a claim may outlive the fact that told it."""
 CLAIM: Final = "claim"
 EXPOSURE: Final = "exposure"
 CHOICE: Final = "choice"
@@ -63,7 +65,6 @@ MAX_NAME: Final = 512
 """Characters of a type, channel, touchpoint or interaction; they stand in every context of their customer."""
 _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
 _ID_TEXT: Final = re.compile(r"[0-9a-fA-F]{32}").fullmatch
-_OPENS: Final = ord("{")
 _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 Order = tuple[int, int, bytes]
@@ -126,7 +127,7 @@ class Fact:
         """The details, decoded on first use. Do not change them."""
         found = self._properties
         if found is None:
-            found = self._properties = _loads(self.raw) if self.raw else {}
+            found = self._properties = _parsed(self.raw.decode("utf-8", "surrogatepass"), self.raw)
         return found
 
     def forget(self) -> None:
@@ -150,17 +151,16 @@ class Fact:
         )  # fmt: skip
 
 
-def _loads(raw: bytes) -> Any:
-    """As `json.loads`; the common form, one object in UTF-8 without spaces around it, is read directly."""
-    if raw[0] == _OPENS and raw[1:2] != b"\0":
-        text = raw.decode("utf-8", "surrogatepass")
+def _parsed(text: str, raw: bytes) -> Any:
+    """As `json.loads(raw)`; the common form, one object without spaces around it, is read directly from its text."""
+    if text[:1] == "{" and text[1:2] != "\0":
         try:
             value, end = _SCAN(text, 0)
         except StopIteration:
             return json.loads(raw)
         if end == len(text):
             return value
-    return json.loads(raw)
+    return json.loads(raw) if raw else {}
 
 
 def properties_bytes(properties: dict[str, Any]) -> bytes:
@@ -222,6 +222,10 @@ def _checked_coordination(fact: Fact, properties: dict[str, Any]) -> None:
         until = properties.get("until", 0)
         if type(until) is not int or not 0 <= until < 1 << 62:
             raise FactError(f"{until!r} is no instant", field="claim.until", cure="Microseconds since 1970")
+        if until > fact.occurred_at + LONGEST_CLAIM:
+            raise FactError(
+                "is more than a day away", field="claim.until", cure="Claim for less, and renew while she is there"
+            )
         if properties.get("status") == "offered" and not properties.get("to"):
             raise FactError("is offered to nobody", field="claim.to", cure="Name the touchpoint")
     elif fact.kind == EXPOSURE:
@@ -282,7 +286,9 @@ def check_event(fact: Fact) -> dict[str, Any]:
         raise FactError(f"{len(fact.raw)} bytes", field="properties", cure=f"At most {MAX_PROPERTIES} bytes")
     try:
         text = fact.raw.decode()
-        properties = fact.properties
+        properties = fact._properties
+        if properties is None:
+            properties = fact._properties = _parsed(text, fact.raw)
         # What Python reads and nobody can write again: lone surrogates and numbers that JSON does not have.
         if "\\u" in text or "NaN" in text or "Infinity" in text:
             json.dumps(properties, ensure_ascii=False, allow_nan=False).encode()

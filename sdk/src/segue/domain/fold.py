@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
+_SHADOW: Final = "#shadow"
+"""As `shadow.SUFFIX`, which decides and so knows the fold."""
 _SELECTING: Final = frozenset((LINK, *STATEMENTS))
 
 
@@ -57,10 +59,10 @@ def advance(content: Content, plan: Plan, at: int) -> None:
 
 def step(content: Content, plan: Plan, fact: Fact) -> None:
     """Applies a fact that sorts after everything folded so far. Changes `content`."""
-    at = fact.occurred_at
-    if fact.kind in _SELECTING:
+    at, kind = fact.occurred_at, fact.kind
+    if kind != EVENT and kind in _SELECTING:
         # Links and what is said about them select; time does not pass by them (ID2).
-        if fact.kind == LINK:
+        if kind == LINK:
             content.through = (at, fact.seq, fact.id)
             content.facts += 1
             _link(content, fact.identifiers, plan)
@@ -68,12 +70,9 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     advance(content, plan, at)
     content.through = (at, fact.seq, fact.id)
     content.facts += 1
-    groups = content.groups
-    for identifier in fact.identifiers:
-        if identifier not in groups or len(fact.identifiers) > 1:
-            _link(content, fact.identifiers, plan)
-            break
-    kind = fact.kind
+    names = fact.identifiers
+    if names and (len(names) > 1 or names[0] not in content.groups):
+        _link(content, names, plan)
     if kind == EVENT:
         _event(content, plan, fact)
     elif kind == TRAIT:
@@ -89,6 +88,8 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     elif kind == ACTION:
         act(content, plan, fact)
     elif kind == DECISION:
+        if fact.type.endswith(_SHADOW):
+            return  # what a shadow answered became of nobody
         content.decisions.append(_answer(fact))
         del content.decisions[:-RECENT_KEPT]
         return
@@ -125,15 +126,11 @@ def _event(content: Content, plan: Plan, fact: Fact) -> None:
             matchers = () if "journeys" in hidden else tuple(m for m in matchers if hidden.isdisjoint(m.map.inputs))
         recognise(content, plan, fact, matchers)
     activity = content.activity
-    seen = activity.get(type_)
-    if seen is None:
-        seen = activity[type_] = NONE.copy()
-    seen.see(at, reaction.kept)
-    if channel and channel != type_:
-        seen = activity.get(channel)
+    for name, kept in reaction.kept:
+        seen = activity.get(name)
         if seen is None:
-            seen = activity[channel] = NONE.copy()
-        seen.see(at, reaction.kept_on)
+            seen = activity[name] = NONE.copy()
+        seen.see(at, kept)
     reference = fact.interaction
     if reference is not None:
         interactions = content.interactions

@@ -34,7 +34,7 @@ class InteractionRef:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """An interaction as far as its facts told. Instants in microseconds (`ended_at` 0 while open), `queued` in seconds."""
+    """An interaction as far as told. Instants in microseconds (`ended_at` 0 while open), `queued` in seconds."""
 
     id: str
     channel: str

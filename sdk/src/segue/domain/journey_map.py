@@ -161,14 +161,13 @@ class Reaction:
         matchers: the maps that such an event may belong to.
         acting: those of which it can change a journey by itself; of others it only counts as an interaction.
         folds: whether it is folded at all.
-        kept, kept_on: how many recent instants of the type and of the channel are kept.
+        kept: the names under which it is seen, type and channel, and how many recent instants are kept of each.
     """
 
     matchers: tuple[Matcher, ...]
     acting: tuple[Matcher, ...]
     folds: bool
-    kept: int
-    kept_on: int
+    kept: tuple[tuple[str, int], ...]
 
 
 def _holds(condition: Condition, scope: Scope) -> bool:

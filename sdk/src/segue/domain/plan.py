@@ -142,9 +142,10 @@ class Plan:
         found = self._reactions.get((type_, channel))
         if found is None:
             able = matchers(self.maps, type_, channel)
+            names = (type_, channel) if channel and channel != type_ else (type_,)
             found = Reaction(
                 matchers=able, acting=tuple(matcher for matcher in able if matcher.decided != NOTHING),
-                folds=self.folds(type_), kept=self.kept(type_), kept_on=self.kept(channel),
+                folds=self.folds(type_), kept=tuple((name, self.kept(name)) for name in names),
             )  # fmt: skip
             if len(self._reactions) < 10_000:
                 self._reactions[type_, channel] = found

@@ -137,8 +137,9 @@ def _outcomes(
         for name, guardrail in plan.guardrails.items()
         if not grant.may_read_all(guardrail.inputs, purpose)
     }
-    guardrails |= _by_slot(content, plan, guardrails, at)
-    guardrails |= _subscribed(content, plan, grant, guardrails, at)
+    hidden = tuple(guardrails)
+    guardrails |= _by_slot(content, plan, hidden, at)
+    guardrails |= _subscribed(content, plan, grant, hidden, at)
     shipped = [*audiences.values(), *guardrails.values()]
     renew_at = min((i.since for intervals in shipped for i in intervals if i.kind == "UNKNOWN"), default=NEVER)
     return (_plain_outcomes(audiences), _plain_outcomes(guardrails)), renew_at
@@ -149,7 +150,7 @@ def _uncounted(cap: Cap | None, touchpoint: str) -> Mapping[str, str]:
     return {"touchpoint": touchpoint} | ({cap.per: NOT_COUNTED} if cap is not None and cap.per else {})
 
 
-def _by_slot(content: Content, plan: Plan, hidden: Mapping[str, list[Interval]], at: int) -> dict[str, list[Interval]]:
+def _by_slot(content: Content, plan: Plan, hidden: Sequence[str], at: int) -> dict[str, list[Interval]]:
     """The outcomes of hidden caps that count by kind, topic or channel: of every value that was counted for."""
     found = {}
     taken = {*content.caps, *(slot for held in content.reservations.values() for slot in held.slots)}
@@ -164,7 +165,7 @@ def _by_slot(content: Content, plan: Plan, hidden: Mapping[str, list[Interval]],
 
 
 def _subscribed(
-    content: Content, plan: Plan, grant: Grant, hidden: Mapping[str, list[Interval]], at: int
+    content: Content, plan: Plan, grant: Grant, hidden: Sequence[str], at: int
 ) -> dict[str, list[Interval]]:
     """What a touchpoint may send although it may not see subscriptions: opted in, on its own channel, by topic."""
     topics = [

@@ -67,7 +67,7 @@ class Moment:
 
 
 class Answer:
-    """An answer in its written form. Two with the same bytes are the same answer for the same reasons."""
+    """An answer in its written form. Two with the same bytes are the same answer, of one function, for one reason."""
 
     __slots__ = ("_details", "raw")
 
@@ -81,6 +81,13 @@ class Answer:
         if self._details is None:
             self._details = json.loads(self.raw)
         return self._details
+
+    def is_identical(self, other: Answer) -> bool:
+        """Whether all is the same bit for bit: value, reads, verdicts, words; whichever function gave it."""
+        if self.raw == other.raw:
+            return True
+        mine, others = json.loads(self.raw), json.loads(other.raw)
+        return bool({**mine, "function": ""} == {**others, "function": ""})
 
     @property
     def treatment(self) -> Treatment:
@@ -96,7 +103,8 @@ class Answer:
 def asked_again(question: Question, moment: Moment) -> tuple[Answer, str]:
     """The answer of a question at a moment, and why it is none; empty where it is one."""
     decision = ask(question, moment)
-    details, raw = details_of(decision, answer_of(decision), moment.basis)
+    decided_by = moment.fact.properties.get("decided_by", "") if moment.fact.kind == DECISION else ""
+    details, raw = details_of(decision, answer_of(decision), moment.basis, decided_by)
     return Answer(raw, details), decision.error
 
 
