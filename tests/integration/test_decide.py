@@ -71,7 +71,7 @@ def waits(c: segue.Context) -> str:
 def upsell(c: segue.Context) -> list[segue.Action]:
     return [
         segue.Action("offer.upsell", topic="bandwidth", purpose="marketing", properties={"price": 12.5}),
-        segue.Action("help.tip", topic="transfers"),
+        segue.Action("news.tip", topic="transfers"),
     ]
 """
 
@@ -150,14 +150,14 @@ def test_candidates_meet_guardrails_and_the_first_admissible_wins(hub: RunningHu
     key = hub.key("email")
     body = {"decision": "email.upsell", "identifiers": {"account": "H-4"}, "purpose": "marketing"}
     _, held = post(hub.http, body, key)
-    assert (held["value"], held["allowed"], held["action"]["kind"]) == ("help.tip", True, "help.tip")
+    assert (held["value"], held["allowed"], held["action"]["kind"]) == ("news.tip", True, "news.tip")
     with calling(hub.address, hub.key("app")) as app:
         app.statuses(event("marketing", "account=H-4", kind=CONSENT, state="granted"))
     _, allowed = post(hub.http, body, key)
     assert (allowed["value"], allowed["allowed"]) == ("offer.upsell", True)
     assert allowed["action"]["properties"] == {"price": 12.5}
     first, second = [d["candidates"] for d in decisions(hub, "account=H-4")]
-    assert [candidate["kind"] for candidate in first] == ["offer.upsell", "help.tip"]
+    assert [candidate["kind"] for candidate in first] == ["offer.upsell", "news.tip"]
     assert any(v["kind"] == "BLOCK" and v["guardrail"] == "consent" for v in first[0]["verdicts"])
     assert "verdicts" not in second[1], "the first one was taken: nobody asked about the second"
 

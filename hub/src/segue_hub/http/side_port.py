@@ -66,6 +66,12 @@ class _Figures:
         )  # fmt: skip
         yield GaugeMetricFamily("segue_timers_pending", "Wake-ups armed.", plain["timers"]["pending"])
         yield CounterMetricFamily("segue_timers_fired", "Wake-ups fired.", plain["timers"]["fired"])
+        ledger = plain["ledger"]
+        yield GaugeMetricFamily(
+            "segue_wake_ups_pending", "Customers whose membership is asked again.", ledger["wake_ups"]
+        )
+        yield CounterMetricFamily("segue_wake_ups_fired", "Memberships asked again.", ledger["fired"])
+        yield GaugeMetricFamily("segue_tellings_waiting", "Joiners and leavers to be heard.", ledger["tellings"])
         unknown = CounterMetricFamily("segue_unknown_events", "Events the vocabulary does not know.", labels=["type"])
         for entry in plain["unknown_events"]:
             unknown.add_metric([entry["type"]], entry["count"])

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import grpc
+import orjson
 from segue.domain.decision import Decision
 from segue.domain.decision_fact import json_text, value_of
 from segue.domain.grant import SERVICE
@@ -16,6 +17,7 @@ from segue.v1 import decision_service_pb2_grpc as rpc
 from segue.v1 import fact_pb2
 from segue.wire import identifier_from_wire
 
+from ..services.comparison import Make
 from ..services.decisions import Asked, Decisions
 from ..services.failure import Refusal
 from ..services.plans import Plans
@@ -27,10 +29,11 @@ from .status import refuse
 class DecisionService(rpc.DecisionServiceServicer):
     """Serves Decide."""
 
-    def __init__(self, decisions: Decisions, plans: Plans, gate: Gate) -> None:
+    def __init__(self, decisions: Decisions, plans: Plans, gate: Gate, compare: Make) -> None:
         self._decisions = decisions
         self._plans = plans
         self._gate = gate
+        self._compare = compare
 
     async def Decide(  # noqa: N802  # the protocol's own name
         self, request: pb.DecideRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -44,6 +47,15 @@ class DecisionService(rpc.DecisionServiceServicer):
         except Refusal as error:
             await refuse(context, error)
         return _response(decision)
+
+    async def CompareDecisions(  # noqa: N802  # the protocol's own name
+        self, request: pb.CompareDecisionsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CompareDecisionsResponse:
+        """See the proto."""
+        if not request.decision:
+            await refuse(context, Refusal("INPUT_INVALID", "decision: names no question. Write e.g. chat.route"))
+        found = await self._compare(request.decision, request.since).made()
+        return pb.CompareDecisionsResponse(document=orjson.dumps(found))
 
 
 def _asked(request: pb.DecideRequest) -> Asked:
@@ -60,8 +72,9 @@ def _response(decision: Decision) -> pb.DecideResponse:
             topic=action.topic, purpose=action.purpose, channel=action.channel, decision_id=decision.id,
             details=json.dumps(json_text(dict(action.properties))).encode(), advances=action.advances,
         )  # fmt: skip
+    value = json.dumps(value_of(decision), ensure_ascii=False).encode("utf-8", "replace")
     return pb.DecideResponse(
-        id=decision.id, value=json.dumps(value_of(decision), ensure_ascii=False).encode("utf-8", "replace"), reason=decision.reason,
+        id=decision.id, value=value, reason=decision.reason,
         allowed=decision.allowed, action_kind=action.kind if action is not None else "", action=proposed,
         verdicts=[verdict_to_wire(verdict) for verdict in decision.verdicts], freshness=decision.freshness.state,
         version=decision.version, plan=decision.plan, at=decision.at, explain=decision.explain(),

@@ -6,24 +6,26 @@ same projection, the same `decide`, the same fact. What is central is the place;
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
+import structlog
 from segue.domain.context import FRESH, Context
-from segue.domain.decision import FUNCTION_FAILED, Decision, Question, decide
+from segue.domain.decision import FUNCTION_FAILED, Decision, Question, decide, exposed_arm
 from segue.domain.decision_fact import HUB, answer_of, basis_of, details_of
 from segue.domain.fact import DECISION, EXPOSURE, Fact, properties_bytes
 from segue.domain.grant import SERVICE, Grant
-from segue.domain.holdout import HELD_OUT, TREATED
 from segue.domain.identifier import Identifier
 from segue.domain.interaction import InteractionRef
 from segue.domain.plan import Plan
 from segue.domain.projection import NOBODY, Origin, project, receive
 from segue.domain.section import Section
-from segue.domain.verdict import ALLOW
+from segue.domain.shadow import pair_of, shadow_name, shadowed
 from segue.domain.workspace import workspace_of
 from segue.errors import FactError
 
@@ -34,6 +36,12 @@ from .ingest import Ingest
 from .plans import Plans
 from .question_book import QuestionBook
 
+log = structlog.get_logger("segue.hub")
+
+SHADOWS: Final = 64
+"""Shadows under way; beyond, they are skipped and counted."""
+PAIRS: Final = 100_000
+"""Customers whose last pair of answers is remembered, so that only a changed one is recorded."""
 DEADLINE: Final = 500
 """Milliseconds that a function has, unless the caller says otherwise."""
 LONGEST: Final = 10_000
@@ -83,6 +91,7 @@ class _Made:
     decision: Decision
     answer: Any
     raw: bytes
+    arms: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,12 @@ class _Work:
         context = self.visible.context()
         return self.written(decide(self.question, context, self.channel, self.touchpoint), context)
 
+    def paired(self, was: Decision) -> tuple[tuple[str, str], bytes]:
+        """The new version's answer beside the one that was given."""
+        context = self.visible.context()
+        now = shadowed(self.question, context, self.channel, self.touchpoint)
+        return pair_of(was, now, basis_of(context, self.purpose))
+
     def overdue(self, error: Overdue) -> _Made:
         """The default, since there is no answer."""
         context = self.visible.context()
@@ -109,7 +124,10 @@ class _Work:
     def written(self, decision: Decision, context: Context) -> _Made:
         """The decision as it is recorded."""
         answer = answer_of(decision)
-        return _Made(decision, answer, details_of(decision, answer, basis_of(context, self.purpose), HUB)[1])
+        raw = details_of(decision, answer, basis_of(context, self.purpose), HUB)[1]
+        holdouts = [g for v in decision.verdicts if (g := context.plan.guardrails.get(v.guardrail)) is not None]
+        arms = {holdout.name: arm for holdout in holdouts if (arm := exposed_arm(holdout, context))}
+        return _Made(decision, answer, raw, arms)
 
 
 class Decisions:
@@ -136,7 +154,9 @@ class Decisions:
         self._incarnation = incarnation
         self._read_with: tuple[Plan, str, Plan] | None = None
         self._ordinal = 0
-        self.counts = {"asked": 0, "recorded": 0, "failed": 0}
+        self._shadows: set[asyncio.Task[None]] = set()
+        self._last_pairs: dict[tuple[Identifier, str], tuple[str, str]] = {}
+        self.counts = dict.fromkeys(("asked", "recorded", "failed", "shadows", "shadows_failed", "shadows_skipped"), 0)
 
     def plain(self) -> dict[str, Any]:
         """How it goes, for status."""
@@ -165,14 +185,39 @@ class Decisions:
             made = work.overdue(error)
         decision = made.decision
         self.counts["failed"] += decision.reason == FUNCTION_FAILED
-        facts = self._exposures(decision, visible.plan, names[0])
+        facts = self._exposures(made, names[0])
         if self._is_told(question, made, grant, names[0]):
             decision.id = self._id()
             facts.append((decision.id, DECISION, decision.name, made.raw))
         if facts:
             await self._tell(facts, names, channel, asked.interaction, grant)
         self.counts["recorded"] += bool(decision.id)
+        if question.shadow is not None:
+            shadow = asyncio.create_task(self._ask_shadow(work, made, names, channel, asked.interaction, grant))
+            self._shadows.add(shadow)
+            shadow.add_done_callback(self._shadows.discard)
         return decision
+
+    async def _ask_shadow(
+        self, work: _Work, made: _Made, names: tuple[Identifier, ...], channel: str, interaction: InteractionRef | None,
+        grant: Grant,
+    ) -> None:  # fmt: skip
+        """The new version, after the answer was given; whatever comes of it, nobody waits for it."""
+        if len(self._shadows) > SHADOWS:
+            self.counts["shadows_skipped"] += 1
+            return
+        name = shadow_name(work.question.name)
+        try:
+            key, raw = await self.pool.run(name, partial(work.paired, made.decision), DEADLINE / 1000)
+            if made.decision.id or self._last_pairs.get((names[0], name)) != key:
+                while len(self._last_pairs) >= PAIRS:
+                    del self._last_pairs[next(iter(self._last_pairs))]
+                self._last_pairs[names[0], name] = key
+                await self._tell([(self._id(), DECISION, name, raw)], names, channel, interaction, grant)
+            self.counts["shadows"] += 1
+        except Exception as error:  # noqa: BLE001  # the shadow's own: whatever it is, it is counted
+            self.counts["shadows_failed"] += 1
+            log.warning("a shadow was not recorded", decision=work.question.name, error=type(error).__name__)
 
     def _named(self, names: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
         """Whom it is about, strongest first, as a session holds her."""
@@ -219,17 +264,15 @@ class Decisions:
                 return told.get("value") != made.answer or told.get("reason") != made.decision.reason
         return True
 
-    def _exposures(self, decision: Decision, plan: Plan, name: Identifier) -> list[tuple[bytes, str, str, bytes]]:
-        """The first time that a holdout speaks about an action becomes a fact (AC4)."""
-        told = []
-        for verdict in decision.verdicts:
-            guardrail = plan.guardrails.get(verdict.guardrail)
-            if guardrail is not None and guardrail.holdout is not None:
-                arm = TREATED if verdict.kind == ALLOW else HELD_OUT
-                told.append((self._id(), EXPOSURE, verdict.guardrail, properties_bytes({"arm": arm})))
-        known = self._contexts.find(name) if told else None
-        exposed = self._contexts.read(known.customer).content.exposures if known is not None else {}
-        return [fact for fact in told if fact[2] not in exposed]
+    def _exposures(self, made: _Made, name: Identifier) -> list[tuple[bytes, str, str, bytes]]:
+        """The first time that a holdout decides about an action becomes a fact (AC4)."""
+        known = self._contexts.find(name) if made.arms else None
+        told = self._contexts.read(known.customer).content.exposures if known is not None else {}
+        return [
+            (self._id(), EXPOSURE, holdout, properties_bytes({"arm": arm}))
+            for holdout, arm in made.arms.items()
+            if holdout not in told
+        ]
 
     async def _tell(
         self, told: list[tuple[bytes, str, str, bytes]], names: tuple[Identifier, ...], channel: str,
