@@ -45,7 +45,7 @@ def edit(folder: Path) -> None:
 
 def test_a_sound_plan_is_ok_and_needs_no_hub(folder: Path) -> None:
     nobody = Command()
-    assert nobody.ok("plan", "check", folder).startswith("ok: 3 maps, 4 audiences, 5 guardrails; digest ")
+    assert nobody.ok("plan", "check", folder).startswith("ok: 3 maps, 5 audiences, 7 guardrails; digest ")
     checked = nobody.json("plan", "check", folder)
     assert checked["ok"] is True
     assert checked["problems"] == []
@@ -143,3 +143,34 @@ def test_a_rollback_puts_the_one_before_in_force_again_as_a_new_number(
     assert hub.hub.plans.current.digest == first
     assert segue_hub.json("plan", "rollback", second[:8])["digest"] == second
     assert "begins with 'nope'" in segue_hub.fails(1, "plan", "rollback", "nope")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("window: day", "window: fortnight", "guardrails.contact_pressure.cap.window"),
+        ("exactness: strict", "exactness: exact", "guardrails.contact_pressure.cap.exactness"),
+        ("limit: 1, window", "window", "guardrails.contact_pressure.cap"),
+        ("limit: 1", "limit: 0", "guardrails.contact_pressure.cap.limit"),
+        ("exactness: strict", 'hold: "1m"', "guardrails.contact_pressure.cap.hold: means nothing"),
+        ("  claim: conversation", "  clame: conversation", "did you mean 'claim'"),
+        ("most: 20", "most: -1", "guardrails.tired.effort_budget.most"),
+        ("owner: care", "owner: care\n  exempt: [servise]", "did you mean 'service'"),
+        ("owner: care", 'owner: care\n  valid: {until: "soon"}', "guardrails.with_somebody.valid.until"),
+        (
+            "owner: care",
+            'owner: care\n  valid: {from: "2026-02-01T00:00:00Z", until: "2026-01-01T00:00:00Z"}',
+            "ends before it begins",
+        ),
+        ("owner: care", 'owner: care\n  cap: {limit: 1, window: "1d"}', "has 2 limits"),
+    ],
+    ids=lambda text: text.split("\n")[-1].strip()[:24],
+)
+def test_what_coordinates_is_checked_and_said_where(folder: Path, before: str, after: str, said: str) -> None:
+    path = folder / "guardrails.yaml"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    error = Command().fails(1, "plan", "check", folder)
+    assert "guardrails.yaml:" in error
+    assert said.lower() in error.lower().replace("\n", " ")

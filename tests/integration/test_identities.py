@@ -306,3 +306,15 @@ def test_decisions_through_a_crowded_identifier_are_found_though_it_links_nobody
     )
     (found,) = affected(world, "email=e0")["affected"]
     assert (found["about"], found["too_many"]) == ("email=e1", ["email=e0", "cookie=c0"])
+
+
+def test_a_number_that_came_back_to_its_customer_is_named_once() -> None:
+    world = taken([
+        link("1m", "account=a0", "phone=p0"), said("ending", BEGIN + 5 * MINUTE, "account=a0", "phone=p0"),
+        link("9m", "account=a0", "phone=p0"),
+    ])  # fmt: skip
+    known = world.contexts.find(Identifier("phone", "p0"))
+    assert known is not None
+    assert [str(name) for name in world.contexts.identifiers(known.customer)] == ["account=a0", "phone=p0"]
+    explained = world.explanations.explain(Identifier("account", "a0"))
+    assert [own["until"] for own in explained["identifiers"]] == [None, "2026-03-02T09:05:00Z", None]

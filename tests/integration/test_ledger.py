@@ -1,4 +1,4 @@
-"""The ledger: every cursor hears exactly the differences, each with its own instant, whatever happened meanwhile (TI2)."""
+"""The ledger: every cursor hears exactly the differences, each with its own instant, whatever happened (TI2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from segue.domain.fact import EVENT, Fact
 from segue.domain.plan import Plan
-from segue_hub.services import cursors, ledger, ledger_recovery
+from segue_hub.services import cursors, ledger_listeners, ledger_recovery
 from segue_hub.services.failure import Refusal
 from segue_hub.services.kept_audiences import Key
 from segue_hub.storage.memory import MemoryStore
@@ -511,7 +511,7 @@ def test_of_what_waits_for_long_only_the_difference_stays(playing: Any, monkeypa
             await parts.advance(2 * HOUR)
         await parts.tell(fact("page.seen", parts.now, "account=A-77", channel="app"))
         assert len(host.heard) == 5
-        (cursor,) = parts.ledger.plain()["cursors"]
+        (cursor,) = parts.ledger.cursors()
         assert cursor["waiting"] < 90
         assert host.cursor is not None
         host.acknowledges = True
@@ -528,7 +528,7 @@ def test_of_what_waits_for_long_only_the_difference_stays(playing: Any, monkeypa
 def test_a_name_that_is_none_an_unknown_audience_and_too_many_cursors_are_refused(
     playing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "CURSORS", 2)
+    monkeypatch.setattr(ledger_listeners, "CURSORS", 2)
 
     async def act(hub: Any) -> None:
         parts = hub()
@@ -539,7 +539,6 @@ def test_a_name_that_is_none_an_unknown_audience_and_too_many_cursors_are_refuse
                 await parts.ledger.listen(Key("crm", name, audience), Host(parts), 0)
             except Refusal as error:
                 codes.append((name[:3], error.code))
-                assert "Did you mean 'about'?" in str(error) or audience == "about"
         assert codes == [
             ("", "INPUT_INVALID"), ("xxx", "INPUT_INVALID"), ("a\n", "INPUT_INVALID"), ("ok", "NAME_UNKNOWN"),
             ("thr", "OVERLOADED"),
@@ -556,13 +555,15 @@ def test_a_cursor_that_is_forgotten_keeps_nothing_and_the_same_name_begins_anew_
         host = Host(parts)
         await parts.listen(host, "stalled")
         await parts.tell(bought(BEGIN, "account=A-1"))
-        assert parts.store.ledger.ledger_counts() == {"members": 0, "tellings": 0, "wake_ups": 1} or True
         await parts.advance(3 * DAY)
         first = host.cursor
         assert first is not None
+        with pytest.raises(Refusal, match="one listens at the cursor 'export'"):
+            await parts.ledger.forget(Key("crm", "export", "stalled"))
+        first.leave(host)
         await parts.ledger.forget(Key("crm", "export", "stalled"))
         assert parts.store.ledger.ledger_counts() == {"members": 0, "tellings": 0, "wake_ups": 0}
-        assert parts.ledger.plain()["cursors"] == parts.ledger.plain()["audiences"] == []
+        assert parts.ledger.cursors() == parts.ledger.plain()["audiences"] == []
         with pytest.raises(Refusal, match="no cursor 'export'"):
             await parts.ledger.forget(Key("crm", "export", "stalled"))
         await parts.advance(DAY)
@@ -586,8 +587,8 @@ def test_wake_ups_are_written_when_they_become_earlier_and_not_when_they_move_on
         written: list[tuple[int, int]] = []
         take = parts.ledger._memberships.wake_ups.take
 
-        def watched() -> Any:
-            taken = take()
+        def watched(without: Any) -> Any:
+            taken = take(without)
             written.extend(taken.items())
             return taken
 

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import segue
+from segue.domain.fact import RESERVATION
+from segue.v1 import fact_pb2, reservation_service_pb2, reservation_service_pb2_grpc
+from segue.wire import fact_to_wire, identifier_to_wire
 from segue_hub.testing import RunningHub, run_hub
 
+from tests.calling import calling, event, refusal
 from tests.joining import joined
 from tests.waiting import eventually
 
@@ -181,3 +186,113 @@ def test_a_cap_by_topic_counts_each_topic_by_itself(hub: RunningHub, tmp_path: P
             pass
         assert not session.decide(tips("pin")).allowed
         assert session.decide(tips("limit")).allowed
+
+
+def test_what_answers_an_offer_sorts_after_it_whatever_the_clocks_say(hub: RunningHub, tmp_path: Path) -> None:
+    """Counterexample: a desk whose clock was behind accepted before she was offered, by the facts' times."""
+
+    with (
+        joined(hub, "chat", tmp_path) as chat,
+        joined(hub, "desk", tmp_path) as desk,
+        chat.session(account="P-7", wait=1) as here,
+        desk.session(account="P-7", wait=1) as there,
+    ):
+        here.claim()
+        here.offer("desk")
+        eventually(lambda: (c := there.claimed()) and c.offered_to == "desk")
+        desk.runtime().machine.offset -= 2_000_000
+        there.accept()
+        eventually(lambda: (c := here.claimed()) and c.holder == "desk")
+
+
+def test_a_projection_with_hidden_caps_by_value_beside_hidden_subscriptions(tmp_path: Path) -> None:
+    """Counterexample: the slots of a hidden cap were looked up as guardrails, and the context never came."""
+    guardrails = (
+        PLAN["guardrails.yaml"]
+        + """
+subscribed:
+  applies_to: 'action.kind == "mail"'
+  requires_subscription: "*"
+  reason: Only what was subscribed to.
+"""
+    )
+    with (
+        run_hub({**PLAN, "guardrails.yaml": guardrails}) as other,
+        joined(other, "chat", tmp_path) as chat,
+        joined(other, "texter", tmp_path) as texter,
+    ):
+        with chat.session(account="P-8", wait=1) as session:
+
+            @chat.decision("tip", default=None)
+            def tip(c: segue.Context) -> segue.Action:
+                return segue.Action("tip", topic="pin")
+
+            with session.decide(tip).act():
+                pass
+        assert chat.flush(10)
+        with texter.session(account="P-8", wait=2) as session:
+
+            def tips(topic: str) -> Any:
+                @texter.decision(f"tip.{topic}", default=None)
+                def other_tip(c: segue.Context) -> segue.Action:
+                    return segue.Action("tip", topic=topic)
+
+                return other_tip
+
+            eventually(lambda: not session.decide(tips("pin")).allowed)
+            assert session.decide(tips("limit")).allowed
+
+
+def test_nobody_brings_along_a_grant_of_its_own(hub: RunningHub) -> None:
+    with calling(hub.address, hub.key("mailer")) as mailer:
+        forged = event("offer.upsell", "account=P-9", kind=RESERVATION, status="granted", slots=["contact_pressure"])
+        request = reservation_service_pb2.ReserveRequest(
+            id=bytes(15) + b"1", identifiers=[identifier_to_wire(segue.Identifier("account", "P-9"))],
+            kind="offer.upsell", action=fact_pb2.Action(purpose="marketing"), pending=[fact_to_wire(forged)],
+        )  # fmt: skip
+        stub = reservation_service_pb2_grpc.ReservationServiceStub(mailer.channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.Reserve(request, metadata=mailer.metadata, timeout=5)
+        assert refusal(refused.value)[1] == "NOT_GRANTED"
+        del request.pending[:]
+        assert stub.Reserve(request, metadata=mailer.metadata, timeout=5).granted
+        again = stub.Reserve(request, metadata=mailer.metadata, timeout=5)
+        assert again.granted, "the same id is the same place"
+
+
+def test_of_an_identity_not_linked_yet_everybody_is_asked(hub: RunningHub, tmp_path: Path) -> None:
+    """Counterexample: the cookie's own customer was judged alone, though the account had opted out."""
+    with joined(hub, "chat", tmp_path) as chat, joined(hub, "mailer", tmp_path) as mailer:
+        with chat.session(account="P-10", wait=1) as session:
+            session.opt_out("topic:bandwidth")
+        with chat.session(cookie="p-10", wait=1) as session:
+            session.track("page.viewed")
+        assert chat.flush(10)
+        with calling(hub.address, hub.key("mailer")) as bare:
+            names = [segue.Identifier("cookie", "p-10"), segue.Identifier("account", "P-10")]
+            request = reservation_service_pb2.ReserveRequest(
+                id=bytes(15) + b"2", identifiers=[identifier_to_wire(name) for name in names], kind="offer.upsell",
+                action=fact_pb2.Action(purpose="marketing", topic="bandwidth"),
+            )  # fmt: skip
+            stub = reservation_service_pb2_grpc.ReservationServiceStub(bare.channel)
+            assert not stub.Reserve(request, metadata=bare.metadata, timeout=5).granted
+        assert mailer.status()
+
+
+def test_interrupted_in_the_middle_nobody_knows_and_the_place_stays_taken(hub: RunningHub, tmp_path: Path) -> None:
+    with (
+        joined(hub, "mailer", tmp_path) as mailer,
+        joined(hub, "texter", tmp_path) as texter,
+        mailer.session(account="P-11", wait=1) as first,
+        texter.session(account="P-11", wait=1) as second,
+    ):
+        with pytest.raises(KeyboardInterrupt), first.decide(offer(mailer)).act():
+            raise KeyboardInterrupt
+        assert mailer.flush(10)
+        with pytest.raises(segue.HeldBack) as refused:
+            decision = second.decide(offer(texter))
+            if not decision.allowed:
+                raise segue.HeldBack("seen already", verdict=decision.verdict)
+            with decision.act():
+                pytest.fail("it may have gone out")
+        assert refused.value.verdict.holder == "mailer"

@@ -18,7 +18,7 @@ from segue.domain.identifier import Identifier
 from segue.wire import fact_from_bytes
 from segue_hub.services.failure import Refusal
 from segue_hub.services.moments import LATEST
-from segue_hub.services.recollection import Cluster, Reach, Recollection
+from segue_hub.services.recollection import Reach, Recollection
 
 from tests.lives import PLAN, POOL, Lives, lives
 from tests.unit.logs import law
@@ -48,12 +48,9 @@ def recollection(world: Lives, name: Identifier, *, by_order: bool = False) -> R
 
 def content(world: Lives, past: Recollection, name: Identifier, reach: Reach) -> bytes | None:
     """What was known of an identifier; None where nobody was."""
-    found: tuple[Cluster, int] | None = ended(past.of(name, reach, world.plans.current))
-    if found is None:
-        return None
-    cluster, count = found
+    cluster, count = ended(past.of(name, reach, world.plans.current))
     ended(cluster.fold(world.plans.current, count))
-    return world.bytes_of(cluster.content)
+    return world.bytes_of(cluster.content) if count else None
 
 
 def living(world: Lives, name: Identifier) -> bytes | None:
@@ -100,10 +97,9 @@ def test_by_the_order_of_facts_is_as_of_their_instants(facts: list[Fact], before
                 as_of = world.past.as_of(name, world.moments.moment(fact.occurred_at - before)).content
             except Refusal:
                 as_of = Content()
-            found = ended(past.of(name, Reach(LATEST, fact.order, before=before), PLAN)) if past is not None else None
             mine = Content()
-            if found is not None:
-                cluster, count = found
+            if past is not None:
+                cluster, count = ended(past.of(name, Reach(LATEST, fact.order, before=before), PLAN))
                 ended(cluster.fold(PLAN, count))
                 mine = cluster.content.fork()
             if as_of.facts or mine.facts:

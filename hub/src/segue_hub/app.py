@@ -27,6 +27,8 @@ from segue.v1 import (
     event_service_pb2_grpc,
     identity_service_pb2,
     identity_service_pb2_grpc,
+    ledger_service_pb2,
+    ledger_service_pb2_grpc,
     plan_service_pb2,
     plan_service_pb2_grpc,
     replay_service_pb2,
@@ -49,6 +51,7 @@ from .server.decision_service import DecisionService
 from .server.event_service import EventService
 from .server.gate import Gate
 from .server.identity_service import IdentityService
+from .server.ledger_service import LedgerService
 from .server.plan_service import PlanService
 from .server.replay_service import ReplayService
 from .server.reservation_service import ReservationService
@@ -56,6 +59,7 @@ from .server.store_service import StoreService
 from .server.sync_service import SyncService
 from .services.affected import Affected
 from .services.audiences import Audiences
+from .services.comparison import Comparison
 from .services.contexts import Contexts
 from .services.decisions import Decisions
 from .services.earlier_plans import EarlierPlans
@@ -75,6 +79,7 @@ from .services.replays import Replays
 from .services.reports import Reports
 from .services.reservations import Reservations
 from .services.resolution import Resolved
+from .services.simulation import Simulations
 from .services.statements import Statements
 from .services.sweep import Sweep
 from .services.timers import Timers
@@ -107,6 +112,7 @@ _NAMES = [
     replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name,
     decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name,
     identity_service_pb2.DESCRIPTOR.services_by_name["IdentityService"].full_name,
+    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
 ]
 
 
@@ -200,6 +206,7 @@ class Hub:
             self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints,
             self.sweep, self.clock,
         )  # fmt: skip
+        self.overview.ledger = self.ledger.plain
         self.decisions = Decisions(
             book, self.contexts, self.plans, self.ingest, self.clock, self.store.incarnation
         )  # fmt: skip
@@ -278,7 +285,10 @@ class Hub:
             ),
             server,
         )
-        plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(self.plans), server)
+        simulations = Simulations(
+            self.contexts, self.plans, self.ingest, self.clock, lambda: self.store.counts()["customers"]
+        )
+        plan_service_pb2_grpc.add_PlanServiceServicer_to_server(PlanService(self.plans, simulations), server)
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(
                 self.store,
@@ -295,11 +305,18 @@ class Hub:
             server,
         )
         decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
-            DecisionService(self.decisions, self.plans, gate), server
+            DecisionService(
+                self.decisions,
+                self.plans,
+                gate,
+                lambda decision, since: Comparison(self.store, self.contexts, decision, since),
+            ),
+            server,
         )
         replay_service_pb2_grpc.add_ReplayServiceServicer_to_server(
             ReplayService(self.replays, projections, gate), server
         )
+        ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(LedgerService(self.ledger), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([*_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
 

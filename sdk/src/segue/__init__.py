@@ -21,6 +21,7 @@ from .domain.context import Context, Freshness
 from .domain.decision import Decision
 from .domain.guardrail import Verdict
 from .domain.identifier import Identifier
+from .domain.telling import Telling
 from .errors import ConfigError, HeldBack, InputError, NameUnknown, NotCovered, NotGranted, SegueError
 from .session import Session
 from .touchpoint import Touchpoint
@@ -46,6 +47,7 @@ __all__ = [
     "NotGranted",
     "SegueError",
     "Session",
+    "Telling",
     "Touchpoint",
     "Verdict",
     "__version__",

@@ -43,7 +43,7 @@ class ReplayReport:
 
     Attributes:
         asked: how often.
-        identical: answers that are the recorded ones byte for byte, reads, verdicts and words included.
+        identical: answers that are the recorded ones bit for bit: reads, verdicts and words included.
         same: answers that treat the customer alike; the identical ones among them.
         different: the others.
         failed: how often the function had no answer: it raised, or asked for what it may not read.
@@ -97,7 +97,7 @@ class ReplayReport:
             return
         if difference is None:
             self.same += 1
-            self.identical += was.raw == now.raw
+            self.identical += was.is_identical(now)
             return
         self.different += 1
         _count(self.changes, (difference.was, difference.now))

@@ -23,12 +23,15 @@ from .config import Config
 from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.plan import WAITING, Plan
+from .errors import ConfigError
+from .listening import Listeners, Listening
 from .loading import CONNECTION, WIRE, load
 from .outbox import MUST, Offered, Outbox
 from .persistence import Persistence
 from .publisher import Publisher, jitter
 from .replica import Held
-from .sync import GAPPED, Machine, Outgoing, prepare
+from .shadow import Shadows
+from .sync import GAPPED, Machine, Outgoing, Watch, prepare
 from .transport import StreamBroken, SyncCall, Transport
 from .version import VERSION
 
@@ -53,8 +56,8 @@ class Runtime:
         self.ids = FactIds()
         self.outbox = Outbox(config.state, config.touchpoint, config.outbox_rows, config.outbox_bytes)
         self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
-        self.decisions = 0
-        self.last_error = ""
+        self.listeners, self.shadows = Listeners(), Shadows()
+        self.decisions, self.last_error = 0, ""
         self.ready = threading.Event()
         self.loaded = threading.Event()
         self._lock = threading.Lock()
@@ -65,8 +68,7 @@ class Runtime:
         self._transport: Transport | None = None
         self.publisher = Publisher(self.outbox, self._connected, self._wake.set)
         self._call: SyncCall | None = None
-        self._sent = 0
-        self._heard = 0.0
+        self._sent, self._heard = 0, 0.0
         self._needed = threading.Event()
         self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
@@ -138,12 +140,26 @@ class Runtime:
             held.users -= 1
             held.keep_until = max(held.keep_until, keep_until)
 
-    def watch(self, audience: str, purpose: str, tell: Any) -> None:
-        """Begins to watch an audience."""
+    def watch(self, audience: str, purpose: str, tell: Any, cursor: str = "") -> None:
+        """Begins to watch an audience; by a cursor, on the listeners' thread."""
         with self._lock:
-            _, messages = self.machine.watch(audience, purpose, tell)
+            if not cursor:
+                _, messages = self.machine.watch(audience, purpose, tell)
+            else:
+                if self.machine.watches(audience, cursor):
+                    raise ConfigError(f"{audience!r} is watched by the cursor {cursor!r} already: give another name")
+                listening = Listening(tell, f"{audience} ({cursor})")
+                watch, messages = self.machine.watch(
+                    audience, purpose, lambda tellings, mark: self.listeners.put(listening, tellings, mark), cursor
+                )
+                listening.heard = lambda mark: self._heard_by_host(watch, mark)
+                self.listeners.add(listening)
             self._send(messages)
         self._needed.set()
+
+    def _heard_by_host(self, watch: Watch, mark: tuple[int, int]) -> None:
+        with self._lock:
+            self._send(self.machine.heard(watch, mark))
 
     def need(self) -> None:
         """Connects, although nobody is held yet."""
@@ -333,6 +349,7 @@ class Runtime:
         """Journals what was offered and stops; nothing is drained to the network."""
         if self._closing.is_set():
             return
+        self.shadows.close()
         self.outbox.shut()
         self._closing.set()
         self._needed.set()
@@ -344,11 +361,10 @@ class Runtime:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(LAST_WORK)
+        self.listeners.close(LAST_WORK)
         if self._transport is not None:
             self._transport.close()
-        if not any(
-            thread.is_alive() for thread in self._threads[:1]
-        ):  # else its disk hangs, and it ends when that does
+        if not any(thread.is_alive() for thread in self._threads[:1]):  # else its disk hangs, and ends when that does
             self.outbox.close()
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
         self.persistence.close()
@@ -366,6 +382,7 @@ class Runtime:
             "plan_refused": dict(zip(("digest", "reason"), machine.refused, strict=True)) if machine.refused[0] else {},
             "held": len(machine.replica),
             "decisions": self.decisions,
+            "shadows": {name: dict(counts) for name, counts in self.shadows.counts.items()},
             "offered": self.outbox.offered,
             "delivered": self.outbox.delivered,
             "waiting": self.outbox.waiting + self.outbox.unjournalled,

@@ -10,6 +10,8 @@ to send. Knows no protobuf: `wire` translates its messages.
     READY         Context/unchanged/gone    -                                        READY (held, overlay drops by id)
     READY         Plan                      PlanReport                               READY (plan kept, or refused)
     READY         Workspace                 -                                        READY (the plan is read with it)
+    READY         Audience                  -                                        READY (hosts are told)
+    READY         heard by a host           AudienceHeard                            READY (until then it is told again)
     any           a hole in `seq`           -                                        GAPPED (nothing is taken in)
     any           disconnected              -                                        DOWN (what is held stays)
 """
@@ -41,7 +43,9 @@ PENDING_SHOWN: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send: `hello`, `subscribe`, `unsubscribe`, `pending`, `plan_report`, `status`, `watch_audience`."""
+    """A message to send: `hello`, `subscribe`, `unsubscribe`, `pending`, `plan_report`, `status`, `watch_audience`,
+    `audience_heard`.
+    """
 
     kind: str
     fields: dict[str, Any]
@@ -77,12 +81,26 @@ def prepare(message: Incoming) -> None:
 
 @dataclass(slots=True)
 class Watch:
-    """An audience that is watched; `tell` hears of joiners and leavers."""
+    """An audience that is watched.
+
+    Attributes:
+        tell: hears of members and a reset; where there is a cursor, of tellings and the mark to give to `heard`.
+        cursor: names a place in the hub's ledger; empty where the members come anew.
+        taken: everything through this number came, and waits for the host or was heard.
+        heard: everything through this number was heard.
+        cuts: how often the hub's history was cut; numbers of before mean nothing after it.
+        refused: whether the hub could not serve it; asked again with the next plan.
+    """
 
     number: int
     audience: str
     purpose: str
-    tell: Callable[[list[tuple[str, list[Identifier], bool]], bool], None]
+    tell: Callable[[Any, Any], None]
+    cursor: str = ""
+    taken: int = 0
+    heard: int = 0
+    cuts: int = 0
+    refused: bool = False
 
 
 @dataclass(slots=True)
@@ -157,11 +175,26 @@ class Machine:
         for held in self.replica.all():
             held.drop(ids, self.plan)
 
-    def watch(self, audience: str, purpose: str, tell: Any) -> tuple[Watch, list[Outgoing]]:
+    def watch(self, audience: str, purpose: str, tell: Any, cursor: str = "") -> tuple[Watch, list[Outgoing]]:
         """Begins to watch an audience."""
-        watch = Watch(self._number(), audience, purpose, tell)
+        watch = Watch(self._number(), audience, purpose, tell, cursor)
         self._watches[watch.number] = watch
         return watch, [self._watch(watch)] if self.state != DOWN else []
+
+    def watches(self, audience: str, cursor: str) -> bool:
+        """Whether an audience is watched by a cursor."""
+        return any((watch.audience, watch.cursor) == (audience, cursor) for watch in self._watches.values())
+
+    def heard(self, watch: Watch, mark: tuple[int, int]) -> list[Outgoing]:
+        """The host heard everything through a mark."""
+        cuts, through = mark
+        if cuts != watch.cuts or through <= watch.heard:
+            return []
+        watch.heard = through
+        return self._acknowledge(watch) if self.state != DOWN else []
+
+    def _acknowledge(self, watch: Watch) -> list[Outgoing]:
+        return [Outgoing("audience_heard", {"subscription": watch.number, "through": watch.heard})]
 
     def received(self, message: Incoming, at: int) -> list[Outgoing]:
         """Takes a message in; `at` is our own clock in microseconds. After a hole the state is GAPPED."""
@@ -187,7 +220,11 @@ class Machine:
         return Outgoing("subscribe", fields)
 
     def _watch(self, watch: Watch) -> Outgoing:
-        fields = {"subscription": watch.number, "audience": watch.audience, "purpose": watch.purpose}
+        watch.refused = False
+        fields = {
+            "subscription": watch.number, "audience": watch.audience, "purpose": watch.purpose,
+            "cursor": watch.cursor, "heard": watch.heard,
+        }  # fmt: skip
         return Outgoing("watch_audience", fields)
 
     def _on_welcome(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
@@ -198,6 +235,8 @@ class Machine:
             self.reincarnated = True
             for held in self.replica.all():
                 held.version = 0
+            for watch in self._watches.values():
+                watch.taken, watch.heard, watch.cuts = 0, 0, watch.cuts + 1
         self.incarnation = fields["incarnation"]
         return []
 
@@ -211,7 +250,8 @@ class Machine:
             self.refused = (digest, str(error))
             return [Outgoing("plan_report", {"plan": digest, "refused": str(error)})]
         self.plan, self.plan_known, self.refused = plan.on(self.plan.workspace), True, ("", "")
-        return [Outgoing("plan_report", {"plan": digest, "refused": ""})]
+        again = [self._watch(watch) for watch in self._watches.values() if watch.refused]
+        return [Outgoing("plan_report", {"plan": digest, "refused": ""}), *again]
 
     def _on_workspace(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         try:
@@ -257,12 +297,24 @@ class Machine:
 
     def _on_audience(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         watch = self._watches.get(fields["subscription"])
-        if watch is not None:
-            tell, members, reset = watch.tell, fields["members"], fields["reset"]
+        if watch is None:
+            return []
+        tell = watch.tell
+        if not watch.cursor:
+            members, reset = fields["members"], fields["reset"]
             self.told.append(lambda: tell(members, reset))
-        return []
+            return []
+        through = fields["through"]
+        fresh = [telling for number, telling in fields["tellings"] if number > watch.taken]
+        if fresh:
+            watch.taken, mark = through, (watch.cuts, through)
+            self.told.append(lambda: tell(fresh, mark))
+        return self._acknowledge(watch) if watch.heard >= through else []
 
     def _on_error(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        watch = self._watches.get(fields.get("subscription", 0))
+        if watch is not None:
+            watch.refused = True
         self._note(fields["code"], fields["message"])
         return []
 

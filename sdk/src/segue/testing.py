@@ -45,6 +45,7 @@ from .domain.projection import project, view_of
 from .outbox import MUST
 from .replica import Held
 from .runtime import Runtime
+from .shadow import ANSWERED, FAILED, Shadows
 from .sync import Incoming, Machine
 from .touchpoint import Touchpoint
 from .version import VERSION
@@ -204,6 +205,14 @@ class FakeHub:
         return content
 
 
+class _AtOnce(Shadows):
+    """Shadows that are asked where the test can see them."""
+
+    def ask(self, name: str, work: Callable[[], bool]) -> None:
+        """Asks at once."""
+        self._count(name, ANSWERED if work() else FAILED)
+
+
 class FakeRuntime(Runtime):
     """The SDK's runtime without threads, network and disk."""
 
@@ -215,6 +224,7 @@ class FakeRuntime(Runtime):
         self.machine = Machine(f"{name}-test", VERSION)
         self.ids = hub.ids
         self.decisions = 0
+        self.shadows = _AtOnce()
         self.last_error = ""
         self.ready = threading.Event()
         self.machine.connected()
@@ -291,7 +301,7 @@ class FakeRuntime(Runtime):
         if not self._hub.down:
             self._hub.take(make())
 
-    def watch(self, audience: str, purpose: str, tell: Any) -> None:
+    def watch(self, audience: str, purpose: str, tell: Any, cursor: str = "") -> None:
         """Audiences are not watched on a fake: ask `in_audience`."""
 
     def need(self) -> None:

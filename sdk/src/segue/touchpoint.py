@@ -24,7 +24,9 @@ from .domain.identifier import Identifier, parse_identifier
 from .domain.incident import FIXED, OPENED, check_incident, incident_fact
 from .domain.instant import SECOND, from_datetime, span
 from .domain.plan import Plan
+from .domain.ranking import Scorer
 from .domain.statement import statement_fact
+from .domain.telling import Telling
 from .errors import ConfigError
 from .outbox import MUST
 from .runtime import Runtime
@@ -117,23 +119,49 @@ class Touchpoint:
         self.close()
         self._runtime = runtime
 
-    def decision(self, name: str, *, default: Any = None, record: str = "changed") -> Callable[[Any], Question]:
+    def decision(
+        self, name: str, *, default: Any = None, record: str = "changed", scorer: Scorer | None = None,
+        shadow: Callable[[Context], Any] | None = None,
+    ) -> Callable[[Any], Question]:  # fmt: skip
         """Registers a decision function: `@chat.decision("chat.route", default="bot")`.
 
         Args:
             name: of the question.
             default: the answer where the function has none, fails, or may not read what it asks for.
             record: when the answer becomes a fact: `changed`, `always` or `never`.
+            scorer: gives several candidate actions their scores, `scorer(action, context)`: the larger, the better.
+            shadow: a new version of the function, asked beside it; see `shadow`.
         """
         if record not in ("changed", "always", "never"):
             raise ConfigError(f"record={record!r} is not known: changed, always or never")
 
         def register(function: Callable[[Context], Any]) -> Question:
-            question = Question(name, function, default, record)
+            question = Question(name, function, default, record, scorer, shadow)
             self.questions[name] = question
             return question
 
         return register
+
+    def shadow(self, name: str, function: Callable[[Context], Any]) -> Question:
+        """Sets a new version of a decision function beside the one that acts; returns the question with both.
+
+        It is asked whatever the old one is asked, off the host's time, and never acts. What both answered is recorded:
+        `segue-hub decision compare`.
+
+        Args:
+            name: of the question, registered before.
+            function: the new version.
+
+        Raises:
+            ConfigError: no such question is registered.
+        """
+        if name not in self.questions:
+            known = ", ".join(sorted(self.questions)) or "none yet"
+            raise ConfigError(f"no question is called {name!r}: register it first. There is: {known}")
+        question = self.questions[name]
+        new = function.function if isinstance(function, Question) else function
+        object.__setattr__(question, "shadow", new)  # whoever holds the question asks both from here on
+        return question
 
     def session(
         self, *, wait: str | float = "150ms", purpose: str = SERVICE, keep: str = "5m", **identifiers: str
@@ -164,8 +192,35 @@ class Touchpoint:
         self, audience: str, tell: Callable[[list[tuple[str, list[Identifier], bool]], bool], None],
         purpose: str = SERVICE,
     ) -> None:  # fmt: skip
-        """Hears of joiners and leavers: `tell([(customer, identifiers, left)], reset)`, from the SDK's own thread."""
+        """Keeps the members of an audience: `tell([(customer, identifiers, left)], reset)`, from the SDK's own thread.
+
+        After every end of a stream all members come anew, with `reset`. Who acts on joiners and leavers: see `watch`.
+        """
         self.runtime().watch(audience, purpose, tell)
+
+    def watch(
+        self, audience: str, tell: Callable[[list[Telling]], object], *, cursor: str, purpose: str = SERVICE
+    ) -> None:
+        """Hears of every joiner and leaver of an audience: `crm.watch("stuck_in_transfer", tell, cursor="export")`.
+
+        The hub keeps for this cursor who was told what. Whatever ends in between, this process or the hub, it goes on
+        where it stopped: each change of a member with its own instant, in order; a retraction reaches who was told.
+        What `tell` returned from is not told again while this process lives; after its end the last may be, with the
+        same ids. A new cursor is told of all members first. Of several processes with one cursor one hears, the others
+        stand by. `tell` is called from a thread of the SDK; where it raises it is told the same again, a little later.
+
+        Args:
+            audience: its name.
+            tell: gets the next tellings, in order.
+            cursor: names the place, for this touchpoint: 1 to 100 printable characters.
+            purpose: why it reads, as granted in the plan.
+
+        Raises:
+            ConfigError: the cursor has no name, or is used here already.
+        """
+        if not 0 < len(cursor) <= 100 or not cursor.isprintable():
+            raise ConfigError(f"cursor={cursor!r} is no name: give 1 to 100 printable characters")
+        self.runtime().watch(audience, purpose, tell, cursor)
 
     def open_incident(
         self, id: str, *, title: str = "", workaround: str = "", occurred_at: datetime | None = None

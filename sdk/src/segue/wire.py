@@ -147,7 +147,7 @@ def fact_from_wire(message: fact_pb2.Fact) -> Fact:
     else:
         identifiers = tuple([_identifier((intern(name.kind), name.value)) for name in names])
     return Fact(
-        message.id, kind, intern(message.type), message.occurred_at, message.seq, identifiers,
+        message.id, intern(kind), intern(message.type), message.occurred_at, message.seq, identifiers,
         intern(message.channel), intern(message.touchpoint), reference, raw,
     )  # fmt: skip
 

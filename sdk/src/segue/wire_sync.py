@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from .domain.instant import to_datetime
+from .domain.telling import Telling
 from .sync import Incoming, Outgoing
 from .v1 import sync_pb2
 from .wire import identifier_from_wire, identifier_to_wire, sections_from_wire
@@ -43,7 +45,17 @@ def _context(body: sync_pb2.ContextUpdate) -> dict[str, Any]:
 
 def _audience(body: sync_pb2.AudienceChange) -> dict[str, Any]:
     members = [(m.customer, [identifier_from_wire(i) for i in m.identifiers], m.left) for m in body.members]
-    return {"subscription": body.subscription, "audience": body.audience, "reset": body.reset, "members": members}
+    tellings = [(m.number, _telling(m, body.audience)) for m in body.members] if body.through else []
+    return {"subscription": body.subscription, "audience": body.audience, "reset": body.reset, "members": members,
+            "tellings": tellings, "through": body.through}  # fmt: skip
+
+
+def _telling(member: sync_pb2.AudienceMember, audience: str) -> Telling:
+    return Telling(
+        id=member.id, audience=audience, customer=member.customer,
+        identifiers=tuple(identifier_from_wire(name) for name in member.identifiers), left=member.left,
+        at=to_datetime(member.at), reason=member.reason,
+    )  # fmt: skip
 
 
 _FIELDS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from segue.domain.grant import SECTIONS
-from segue.domain.instant import span
+from segue.domain.instant import parse_instant, span
 from segue.domain.plan import Plan
 from segue.domain.vocabulary import Channel, EventName, TraitName, Vocabulary, did_you_mean
 from segue.errors import PlanError
@@ -28,6 +28,9 @@ _LIMITS: Final = (
     "suppress_when", "requires_consent", "requires_subscription", "cap", "quiet_hours", "claim", "holdout",
     "effort_budget", "yields",
 )  # fmt: skip
+_RESERVED: Final = ("hold", "on_expiry", "on_unreachable")
+"""What a cap says of reservations."""
+_EVER: Final = "1970-01-01T00:00:00Z"
 
 
 @dataclass(slots=True)
@@ -239,6 +242,22 @@ class _Check:
                 found = f": {', '.join(limits)}" if limits else ""
                 self._say(f"guardrails.{name}", f"has {len(limits)} limits{found}",
                           "Give exactly one of " + ", ".join(_LIMITS), path=path, line=line, column=column)  # fmt: skip
+            cap = rule.get("cap", {})
+            idle = [key for key in _RESERVED if key in cap and cap.get("exactness") != "strict"]
+            if idle:
+                line, column = self._where(path, name, "cap", idle[0])
+                self._say(f"guardrails.{name}.cap.{idle[0]}", "means nothing where no place is reserved",
+                          "Set exactness: strict, or leave it out", path=path, line=line, column=column)  # fmt: skip
+            for purpose in rule.get("exempt", ()) if purposes else ():
+                if purpose not in purposes:
+                    line, column = self._where(path, name, "exempt")
+                    self._say(f"guardrails.{name}.exempt", f"no purpose is called {purpose!r}",
+                              did_you_mean(purpose, purposes), path=path, line=line, column=column)  # fmt: skip
+            valid = rule.get("valid", {})
+            if valid.get("until") and parse_instant(valid["until"]) <= parse_instant(valid.get("from", _EVER)):
+                line, column = self._where(path, name, "valid")
+                self._say(f"guardrails.{name}.valid", "ends before it begins",
+                          "Give an until after from", path=path, line=line, column=column)  # fmt: skip
             consent = rule.get("requires_consent")
             if consent and purposes and consent not in purposes:
                 line, column = self._where(path, name, "requires_consent")

@@ -8,9 +8,11 @@ import sys
 from typing import IO
 
 import click
+from segue.domain.instant import instant_text
 from segue.v1 import admin_service_pb2 as pb
+from segue.v1 import ledger_service_pb2
 
-from .client import Client, hub_options
+from .client import TIMEOUT, Client, hub_options
 from .output import answering, errors, json_option, print_json, print_table
 
 _SCAN = 600.0
@@ -35,6 +37,42 @@ def list_(client: Client, as_json: bool) -> None:
         ])  # fmt: skip
         return
     print_table("", ["audience", "members", "owner", "title"], [[a.name, a.members, a.owner, a.title] for a in found])
+
+
+@audience.command()
+@json_option
+@hub_options()
+def cursors(client: Client, as_json: bool) -> None:
+    """Who watches audiences by a cursor: how far it heard, and what waits."""
+    with answering(client.address):
+        found = client.ledger.ListCursors(ledger_service_pb2.ListCursorsRequest(), timeout=TIMEOUT).cursors
+    if as_json:
+        print_json([
+            {
+                "touchpoint": c.touchpoint, "cursor": c.name, "audience": c.audience, "told": c.told,
+                "waiting": c.waiting, "heard_at": instant_text(c.heard_at), "instances": list(c.instances),
+            }
+            for c in found
+        ])  # fmt: skip
+        return
+    rows = [
+        [c.touchpoint, c.name, c.audience, c.waiting, instant_text(c.heard_at), ", ".join(c.instances) or "nobody"]
+        for c in found
+    ]
+    print_table("", ["touchpoint", "cursor", "audience", "waiting", "heard last", "connected"], rows)
+
+
+@audience.command()
+@click.argument("touchpoint_name", metavar="TOUCHPOINT")
+@click.argument("cursor")
+@click.argument("name", metavar="AUDIENCE")
+@hub_options()
+def forget(client: Client, touchpoint_name: str, cursor: str, name: str) -> None:
+    """Ends a cursor that nobody needs any more: nothing is kept for it, and its name begins anew."""
+    request = ledger_service_pb2.ForgetCursorRequest(touchpoint=touchpoint_name, name=cursor, audience=name)
+    with answering(client.address):
+        client.ledger.ForgetCursor(request, timeout=TIMEOUT)
+    click.echo(f"forgot the cursor {cursor} of {touchpoint_name} on {name}")
 
 
 @audience.command()

@@ -17,8 +17,10 @@ from segue.domain.identifier import Identifier, parse_identifier
 from segue.errors import FactError
 from segue.v1 import (
     admin_service_pb2_grpc,
+    decision_service_pb2_grpc,
     event_service_pb2_grpc,
     identity_service_pb2_grpc,
+    ledger_service_pb2_grpc,
     plan_service_pb2_grpc,
     store_service_pb2_grpc,
     sync_pb2_grpc,
@@ -40,7 +42,9 @@ class Client:
     events: Any
     sync: Any
     identities: Any
+    decisions: Any
     stores: Any
+    ledger: Any
 
 
 def connect(address: str, key: str, ca: str) -> Client:
@@ -60,7 +64,9 @@ def connect(address: str, key: str, ca: str) -> Client:
         event_service_pb2_grpc.EventServiceStub(channel),
         sync_pb2_grpc.SyncServiceStub(channel),
         identity_service_pb2_grpc.IdentityServiceStub(channel),
+        decision_service_pb2_grpc.DecisionServiceStub(channel),
         store_service_pb2_grpc.StoreServiceStub(channel),
+        ledger_service_pb2_grpc.LedgerServiceStub(channel),
     )
 
 

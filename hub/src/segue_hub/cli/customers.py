@@ -36,6 +36,7 @@ def _shown(client: Client, identifier: str, as_of: int = 0, known_at: str = "", 
 
 
 def facts_of(client: Client, identifier: str, kind: str, limit: int) -> list[dict[str, Any]]:
+    """The newest facts of a customer, of one kind where named, newest first."""
     found: list[dict[str, Any]] = []
     token = ""
     with answering(client.address):
@@ -105,6 +106,23 @@ def _counts(counts: dict[str, int]) -> str:
 def _outcome(fact: dict[str, Any]) -> str:
     properties = fact["properties"]
     return str(properties.get("value", properties.get("status", "")))
+
+
+@customer.command()
+@click.argument("identifier")
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--as-of", default="", help="As it was at this instant: RFC 3339, or how long ago, e.g. 1h.")
+@json_option
+@hub_options()
+def brief(client: Client, identifier: str, language: str, as_of: str, as_json: bool) -> None:
+    """The hand-over summary: what she wants, tried, where it failed, what was said, what it cost her."""
+    plain = _shown(client, identifier, instant(as_of, "--as-of") if as_of else 0)
+    sentences = plain["handover"]["sentences"] if language == "en" else plain["handover_zh"]
+    if as_json:
+        print_json(plain["handover"] | {"language": language, "sentences": sentences})
+        return
+    for sentence in sentences:
+        console.print(sentence, markup=False)
 
 
 @customer.command()

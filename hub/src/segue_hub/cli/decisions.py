@@ -7,11 +7,15 @@ from typing import Any
 
 import click
 from segue.domain.explanation import recorded, why_not
+from segue.v1 import decision_service_pb2 as pb
 
 from .client import Client, hub_options
 from .customers import facts_of
-from .output import console, fail, json_option, print_heading, print_json
+from .instants import instant
+from .output import answering, console, fail, json_option, print_heading, print_json, print_table
 
+LONG = 600.0
+"""Seconds that a look through the whole log may take."""
 LOOKED_THROUGH = 10_000
 """Decisions of one customer that are looked through at most."""
 
@@ -53,6 +57,49 @@ def explain(client: Client, identifier: str, name: str, value: str, id_: str, li
         return
     for fact in facts[:limit]:
         _print(fact)
+
+
+@decision.command()
+@click.argument("name")
+@click.option("--since", default="", help="Pairs from this instant on: RFC 3339, or how long ago, e.g. 7d.")
+@json_option
+@hub_options()
+def compare(client: Client, name: str, since: str, as_json: bool) -> None:
+    r"""How a new version of a decision function (its shadow) answered beside the one that acts.
+
+    \b
+    segue-hub decision compare chat.route --since 7d
+    """
+    request = pb.CompareDecisionsRequest(decision=name, since=instant(since, "--since") if since else 0)
+    with answering(client.address):
+        plain = json.loads(client.decisions.CompareDecisions(request, timeout=LONG).document)
+    if as_json:
+        print_json(plain)
+        return
+    if not plain["pairs"]:
+        fail(
+            f"no pair of answers is recorded for {name!r}: give it a shadow, touchpoint.shadow({name!r}, new_function)"
+        )
+    print_heading(name, f"  {plain['agreement']:.1%} of {plain['pairs']} pairs agree ({plain['customers']} customers)")
+    for side, word in (("was", "acts"), ("now", "shadow")):
+        versions = ", ".join(f"{version or '-'} ({count})" for version, count in plain["functions"][side].items())
+        console.print(f"  {word}: function {versions}", markup=False)
+    if plain["failed"]:
+        console.print(f"  the shadow failed {plain['failed']} times", markup=False)
+    rows = [
+        [
+            d["was"],
+            d["now"],
+            d["count"],
+            d["customers"],
+            "; ".join(r["what"] for r in d["read"]),
+            ", ".join(d["examples"]),
+        ]
+        for d in plain["differences"]
+    ]
+    if rows:
+        columns = ["acts", "shadow", "pairs", "customers", "the shadow read", "for example"]
+        print_table("differences", columns, rows)
 
 
 def _print(fact: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import grpc
 import orjson
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from rich import progress as bar
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -59,6 +60,18 @@ def fail(message: str, code: int = 1) -> None:
     """Says what is wrong and ends."""
     errors.print(Text.assemble(("error:", "red"), f" {message}"))
     raise SystemExit(code)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where that is a terminal: `advance(done, of)`."""
+    shown = bar.Progress(
+        bar.TextColumn(what), bar.BarColumn(), bar.MofNCompleteColumn(), bar.TimeRemainingColumn(), console=errors,
+        transient=True, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, of: shown.update(task, completed=done, total=of or None)
 
 
 def reason_of(error: grpc.RpcError) -> str:

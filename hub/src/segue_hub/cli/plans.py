@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import getpass
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from segue.v1 import plan_service_pb2 as pb
 from ..checking.plan_check import check_plan, read_directory
 from ..checking.shape import schema
 from .client import TIMEOUT, Client, hub_options
-from .output import answering, console, errors, fail, json_option, print_json, print_table
+from .instants import instant
+from .output import answering, console, errors, fail, json_option, print_json, print_table, progress_bar
+from .simulation_text import print_simulation
 
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 
@@ -137,6 +140,35 @@ def diff(client: Client, folder: Path, against: str) -> None:
     if changed:
         raise SystemExit(1)
     console.print(f"no difference to {response.version.digest}")
+
+
+@plan.command()
+@FOLDER
+@click.option("--since", default="", help="Judge actions from this instant on: RFC 3339, or how long ago, e.g. 30d.")
+@json_option
+@hub_options()
+def simulate(client: Client, folder: Path, since: str, as_json: bool) -> None:
+    r"""What a plan would have made of what really happened, beside the plan in force. Nothing is written.
+
+    \b
+    segue-hub plan simulate examples/plan --since 30d
+    """
+    request = pb.SimulatePlanRequest(files=_files(folder), since=instant(since, "--since") if since else 0)
+    document = b""
+    with answering(client.address), progress_bar("customers") as advance:
+        for response in client.plans.SimulatePlan(request):
+            for p in response.problems:
+                said = f"{folder}/{p.file}:{p.line}:{p.column}: {p.severity}: {p.field}: {p.message}. {p.cure}"
+                errors.print(said, markup=False)
+            advance(response.done, response.of)
+            document = response.document or document
+    if not document:
+        fail("the plan has errors: nothing was simulated")
+    plain = json.loads(document)
+    if as_json:
+        print_json(plain)
+    else:
+        print_simulation(plain)
 
 
 @plan.command()

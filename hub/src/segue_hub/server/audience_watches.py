@@ -53,12 +53,16 @@ class AudienceWatches:
         hub: what is watched.
         stream: who watches.
         refuse: says why something cannot be watched, by subscription, code and message.
+
+    Attributes:
+        resumes: whether the client knows this history; if not, its numbers are those of another one.
     """
 
     def __init__(self, hub: Watching, stream: Stream, refuse: Callable[[int, str, str], None]) -> None:
         self._hub = hub
         self._stream = stream
         self._refuse = refuse
+        self.resumes = False
         self._feeds: dict[int, AudienceFeed | CursorFeed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +80,7 @@ class AudienceWatches:
         feed: AudienceFeed | CursorFeed
         if asked.cursor:
             feed = CursorFeed(asked.audience, purpose, self._stream.instance, wake)
-            work = self._listen(number, feed, asked.cursor, asked.heard)
+            work = self._listen(number, feed, asked.cursor, asked.heard if self.resumes else 0)
         else:
             feed = AudienceFeed(asked.audience, purpose, wake, self._dropped)
             work = self._watch(number, feed)
@@ -164,7 +168,7 @@ class AudienceWatches:
                 pb.AudienceMember(
                     customer=self._hub.projections.opaque(told.customer),
                     identifiers=self._names(told.customer, feed.purpose), left=told.left, at=told.at,
-                    id=f"{place}-{told.number}", reason=told.reason,
+                    id=f"{place}-{told.number}", reason=told.reason, number=told.number,
                 )
                 for told in tellings
             ]  # fmt: skip

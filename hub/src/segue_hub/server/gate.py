@@ -17,11 +17,13 @@ from .status import refuse
 
 _OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 _ADMIN: Final = (
-    "/segue.v1.AdminService/", "/segue.v1.IdentityService/", "/segue.v1.PlanService/",
+    "/segue.v1.AdminService/", "/segue.v1.IdentityService/", "/segue.v1.PlanService/", "/segue.v1.LedgerService/",
+    "/segue.v1.DecisionService/CompareDecisions",
     "/segue.v1.StoreService/",
 )  # fmt: skip
 _STREAMING: Final = (
     "/segue.v1.AdminService/TailFacts", "/segue.v1.AdminService/ListMembers", "/segue.v1.ReplayService/Replay",
+    "/segue.v1.PlanService/SimulatePlan",
     "/segue.v1.StoreService/BackUpStore",
 )  # fmt: skip
 

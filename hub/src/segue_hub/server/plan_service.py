@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
+import orjson
 from segue.domain.plan import digest_of
+from segue.errors import PlanError
 from segue.v1 import plan_service_pb2 as pb
 from segue.v1 import plan_service_pb2_grpc as rpc
 
@@ -15,6 +18,7 @@ from ..checking.plan_check import Checked, check_plan
 from ..checking.problem import Problem
 from ..services.failure import Refusal
 from ..services.plans import Plans
+from ..services.simulation import Simulations
 from ..storage.ports import StoredPlan
 from .status import refuse
 
@@ -32,8 +36,9 @@ def _problem(problem: Problem) -> pb.PlanProblem:
 class PlanService(rpc.PlanServiceServicer):
     """Serves the life of a plan."""
 
-    def __init__(self, plans: Plans) -> None:
+    def __init__(self, plans: Plans, simulations: Simulations) -> None:
         self._plans = plans
+        self._simulations = simulations
 
     def _version(self, stored: StoredPlan) -> pb.PlanVersion:
         history = self._plans.history
@@ -80,3 +85,21 @@ class PlanService(rpc.PlanServiceServicer):
         except Refusal as error:
             await refuse(context, error)
         return pb.RollbackPlanResponse(version=self._version(stored))
+
+    async def SimulatePlan(  # noqa: N802
+        self, request: pb.SimulatePlanRequest, context: Context
+    ) -> AsyncIterator[pb.SimulatePlanResponse]:
+        """See the proto."""
+        checked = check_plan(_files(request.files))
+        yield pb.SimulatePlanResponse(problems=[_problem(problem) for problem in checked.problems])
+        if checked.document is None:
+            return
+        try:
+            async with aclosing(self._simulations.simulate(checked.document, request.since)) as steps:
+                async for found in steps:
+                    document = orjson.dumps(found.document) if found.document is not None else b""
+                    yield pb.SimulatePlanResponse(done=found.done, of=found.of, document=document)
+        except PlanError as error:
+            await refuse(context, Refusal(error.code, str(error)))
+        except Refusal as error:
+            await refuse(context, error)

@@ -196,8 +196,10 @@ class _Session:
         included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
         customer = service.projections.name(subscription.customer)
-        if not customer or not head.position:
+        if not customer or not (head.position or service.contexts.identifiers(subscription.customer)):
             return None  # merged away in a unit that is being folded: the frame of the one it is part of is on its way
+        if not service.contexts.still_resolves(subscription.identifier, subscription.customer, head):
+            return None  # moved by a unit that nobody was told of yet: whose it is now comes with that
         if held == (version, view, customer):
             if subscription.answered and not included:
                 return None
@@ -267,6 +269,7 @@ class _Session:
         stream, service = self._stream, self._service
         stream.instance, stream.sdk, stream.plan = hello.instance, hello.sdk, hello.plan
         stream.workspace = hello.workspace or QUIET.digest
+        self._watches.resumes = hello.incarnation == service.store.incarnation
         welcome = pb.Welcome(
             incarnation=service.store.incarnation, server_time=service.clock(), touchpoint=stream.touchpoint
         )

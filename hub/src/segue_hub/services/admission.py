@@ -128,7 +128,7 @@ class Admission:
                 except FactError as error:
                     return misfit(error)
                 fact.type, fact.identifiers = passage.type, names
-                return _timed(fact, now, sent_at)
+                return _timed(fact, now, sent_at) if sent_at or fact.occurred_at > now else None
         return self._admit(fact, grant, plan) or _timed(fact, now, sent_at)
 
     def _admit(self, fact: Fact, grant: Grant, plan: Plan) -> Result | None:

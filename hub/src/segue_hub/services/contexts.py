@@ -53,9 +53,10 @@ class Contexts:
         self._decode = decode
         self._limit = heads
         self._heads: OrderedDict[int, Head] = OrderedDict()
-        self._evicted: dict[int, Checkpoint] = {}
+        self._evicted: dict[int, tuple[Checkpoint, int]] = {}
         self._beside: dict[int, int] = {}
-        self.position = store.head()[0]
+        self._overtaken: set[int] = set()
+        self.position = self._through = store.head()[0]
         self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0}
         plans.listeners.append(self._new_plan)
 
@@ -76,6 +77,8 @@ class Contexts:
 
     def resolved(self, resolved: Resolved) -> None:
         """Customers became one, or ceased to be: their contents are folded again from the first fact."""
+        self._through = resolved.position
+        self._overtaken.clear()
         for customer in resolved.changed:
             self._heads.pop(customer, None)
             self._evicted.pop(customer, None)
@@ -90,7 +93,8 @@ class Contexts:
             customer = entry.customer
             head = heads.get(customer)
             if head is None:
-                self._keep(customer, self._load(customer, plan), plan)
+                if customer not in self._overtaken:
+                    self._take_in(customer, self._load(customer, plan), plan)
                 continue
             head.used = True
             if entry.position <= head.position:
@@ -102,7 +106,19 @@ class Contexts:
                 counts[way] += 1
                 head.position = entry.position
             else:
-                self._keep(customer, self._fold(customer, plan), plan)
+                self._take_in(customer, self._fold(customer, plan), plan)
+
+    def _take_in(self, customer: int, head: Head, plan: Plan) -> None:
+        """Keeps a head that was read of the store, unless that is ahead: then what is left of the unit is not hers."""
+        if self._is_ahead(head):
+            self._heads.pop(customer, None)
+            self._overtaken.add(customer)
+        else:
+            self._keep(customer, head, plan)
+
+    def _is_ahead(self, head: Head) -> bool:
+        """Whether a unit that is committed, and was not told of yet, made somebody else of the customer."""
+        return head.moved > self._through
 
     def settled(self, position: int) -> None:
         """Everything up to a position is folded; what follows beside customers' facts has nothing to fold."""
@@ -113,7 +129,7 @@ class Contexts:
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
         """Evicted contexts for the next unit of writing."""
-        return [(customer, self._evicted.pop(customer)) for customer in list(self._evicted)[:CHECKPOINTS]]
+        return [(customer, self._evicted.pop(customer)[0]) for customer in list(self._evicted)[:CHECKPOINTS]]
 
     def _keep(self, customer: int, head: Head, plan: Plan) -> Head:
         self._heads[customer] = head
@@ -122,7 +138,8 @@ class Contexts:
             gone, oldest = self._unused()
             if oldest.position > oldest.checkpointed:
                 data = dumps(section.plain(oldest.content, plan))
-                self._evicted[gone] = Checkpoint(oldest.position, plan.folded_as(oldest.content.at), data)
+                checkpoint = Checkpoint(oldest.position, plan.folded_as(oldest.content.at), data)
+                self._evicted[gone] = checkpoint, oldest.moved
         return head
 
     def _unused(self) -> tuple[int, Head]:
@@ -146,7 +163,11 @@ class Contexts:
             return self._loaded(customer, plan)
 
     def _loaded(self, customer: int, plan: Plan) -> Head:
-        checkpoint = self._evicted.pop(customer, None) or self._store.read_checkpoint(customer)
+        members = self._store.members(customer)
+        moved = max((own.moved for _, own in members), default=NEVER)
+        evicted = self._evicted.pop(customer, None)
+        # One that was evicted before a merge or split that is committed, and not told yet, is of somebody else.
+        checkpoint = evicted[0] if evicted and evicted[1] == moved else self._store.read_checkpoint(customer)
         if checkpoint is None or not checkpoint.plan.startswith(plan.digest):
             return self._fold(customer, plan)
         content = section.decode(checkpoint.data, orjson.loads)
@@ -154,7 +175,6 @@ class Contexts:
             return self._fold(customer, plan)
         rows = self._store.facts(self._leaves(customer), checkpoint.position)
         tail = sorted(((row.position, self._decode(row.body)) for row in rows), key=lambda entry: entry[1].order)
-        members = self._store.members(customer)
         names = {name for name, _ in members}
         head = Head(content, checkpoint.position, whole=False, checkpointed=checkpoint.position)
         for position, fact in tail:
@@ -163,7 +183,7 @@ class Contexts:
             if not head.apply(plan, fact):
                 return self._fold(customer, plan)
             head.position = max(head.position, position)
-        head.moved = max((own.moved for _, own in members), default=0)
+        head.moved = moved
         return head
 
     def _fold(self, customer: int, plan: Plan, wanted: Callable[[int, Fact], bool] | None = None) -> Head:
@@ -175,7 +195,7 @@ class Contexts:
         if wanted is not None:
             facts = [(position, fact) for position, fact in facts if wanted(position, fact)]
         head = head_of(plan, facts, {name for name, _ in members})
-        head.moved = max((own.moved for _, own in members), default=0)
+        head.moved = max((own.moved for _, own in members), default=NEVER)
         return head
 
     def folded(self, customer: int, plan: Plan) -> Head:
@@ -202,13 +222,22 @@ class Contexts:
         if head is None:
             head = self._load(customer, plan)
             # Who was merged away in a unit that is not folded yet has no facts: nothing to keep.
-            return self._keep(customer, head, plan) if head.position else head
+            return self._keep(customer, head, plan) if head.position and not self._is_ahead(head) else head
         head.used = True
         return head
 
     def glance(self, customer: int) -> Head:
         """The head of a customer for a scan: what is not live is loaded and not kept."""
         return self._heads.get(customer) or self._load(customer, self._plans.current)
+
+    def still_resolves(self, identifier: Identifier, customer: int, head: Head) -> bool:
+        """Whether an identifier is still a customer's, for one who was told so by the unit folded last: a head that was
+        read from the store may be ahead of that, and without it.
+        """
+        if max(head.position, head.moved) <= self.position:
+            return True
+        known = self._store.resolve(identifier)
+        return known is not None and known.customer == customer
 
     def version(self, head: Head) -> int:
         """The version of a context: the newest change that can be seen in it, be it a fact or a plan."""
@@ -221,7 +250,7 @@ class Contexts:
 
     def identifiers(self, customer: int) -> list[Identifier]:
         """Who a customer is, strongest first."""
-        names = [identifier for identifier, _ in self._store.members(customer)]
+        names = {identifier for identifier, _ in self._store.members(customer)}  # one may have two eras of hers
         return sorted(names, key=self._plans.current.kinds.strength)
 
     def customers(self) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """Cursors: named places in what is told of an audience, and who listens there.
 
-Owns what is live of them: how far each was told and has acknowledged, and which of several processes hears. One listens,
-the first that came; the others stand by, and the next of them goes on where it stopped.
+Owns what is live of them: how far each was told and has acknowledged, and which of several processes hears. One
+listens, the first that came; the others stand by, and the next of them goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ class Cursor:
     def connected(self) -> list[str]:
         """The instances that listen or stand by, the one that hears first."""
         return [listener.instance for listener in self._listeners]
+
+    @property
+    def waiting(self) -> int:
+        """How many tellings are still to be heard."""
+        return self._ledger.waiting(self.number, self.acknowledged)
 
     def listen(self, listener: Listener, heard: int) -> None:
         """Somebody comes; `heard` is the number through which its process heard already."""

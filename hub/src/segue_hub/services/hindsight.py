@@ -7,7 +7,7 @@ far as it still has it. What cannot be made again as it was is told, with the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from segue.domain.context import PERSISTED
 from segue.domain.decision_fact import Basis, basis_from, is_from
 from segue.domain.fact import ACTION, CONSENT, EVENT, SUBSCRIPTION, TRAIT, Fact
 from segue.domain.grant import Grant
+from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
 from segue.domain.projection import hidden_sections, project
 from segue.domain.section import Section
@@ -23,6 +24,7 @@ from segue.domain.tree_reading import trait_section
 from ..storage.ports import Store
 from .contexts import dumps
 from .failure import Refusal
+from .moments import Moment
 from .plan_archive import PlanArchive
 from .recollection import Entry, Reach, Recollection
 
@@ -126,7 +128,8 @@ class Hindsight:
         if not basis.version:
             if details.get("freshness") == PERSISTED:
                 raise _Gap(VERSION_UNKNOWN)
-            return  # nobody was known
+            self._look_around(asking, asking.fact.identifiers, entry, past)  # nobody was known
+            return
         if basis.version > self._through or not is_from(self._store.incarnation, basis):
             raise _Gap(HISTORY_CUT)
         digest = self._plan.digest if self._plan is not None else basis.folded or details["plan"]
@@ -134,16 +137,19 @@ class Hindsight:
         if plan is None:
             raise _Gap(PLAN_UNKNOWN)
         in_force = self._archive.in_force(basis.version)
-        found = yield from past.of(asking.fact.identifiers[0], Reach(basis.version), in_force)
-        if found is None:
-            raise _Gap(HISTORY_CUT)
-        cluster, count = found
+        # Who was known by name only, by what was said of her links, had a context too: an empty one.
+        cluster, count = yield from past.of(asking.fact.identifiers[0], Reach(basis.version), in_force)
         yield from cluster.fold(plan, count)
         grant, asking.narrowed = self._granted(self._plan or in_force, basis.purpose)
         moment = basis.outcomes_at or asking.at
         asking.sections, _ = project(cluster.content, plan, grant, basis.purpose, moment, dumps)
-        heard = {*basis.overlay, asking.fact.id}
-        asking.late, asking.merged_late = past.unheard(cluster, basis.version, asking.at, heard)
+        self._look_around(asking, cluster.names, entry, past)
+
+    @staticmethod
+    def _look_around(asking: Asking, names: Collection[Identifier], entry: Entry, past: Recollection) -> None:
+        moment = Moment(asking.at, asking.version, asking.plan)
+        heard = {asking.fact.id, *(fact.id for fact in asking.overlay)}
+        asking.late, asking.merged_late = past.unheard(names, moment, entry.position, heard)
 
     def _read_by(self, digest: str, basis: Basis, entry: Entry) -> Plan:
         """The plan that a decision was made by, with the workspace that the touchpoint had been told of."""
@@ -191,9 +197,8 @@ class Hindsight:
             asking = Asking(shown, customer, fact.occurred_at, plan, narrowed=narrowed)
             asking.overlay = [fact] if own else []
             reach = Reach(self._through, fact.order, before=own)
-            found = yield from past.of(plan.kinds.strongest(fact.identifiers), reach, plan)
-            if found is not None:
-                cluster, count = found
+            cluster, count = yield from past.of(plan.kinds.strongest(fact.identifiers), reach, plan)
+            if count:
                 yield from cluster.fold(plan, count)
                 asking.version = entry.position
                 asking.sections, _ = project(cluster.content, plan, grant, purpose, asking.at, dumps)

@@ -14,7 +14,7 @@ from segue.domain.identifier import Identifier
 from segue.domain.identity import Node, Partition, Selection
 from segue.domain.instant import NEVER, instant_text
 
-from ..storage.ports import Known, Leaf, LinkRow, Links, Row, StatementRow, Store, bucket_of
+from ..storage.ports import ALL, Known, Leaf, LinkRow, Links, Row, StatementRow, Store, Until, bucket_of
 from .failure import not_found
 from .linkage import Linkage, Part
 from .moments import Moment
@@ -73,7 +73,7 @@ class LinkMemory:
     def __init__(self, reader: Links) -> None:
         self._reader = reader
         self._names: dict[int, Identifier] = {}
-        self._links: dict[tuple[int, int], list[LinkRow]] = {}
+        self._links: dict[tuple[int, int, Until], list[LinkRow]] = {}
         self._statements: dict[int, list[StatementRow]] = {}
 
     def names(self, numbers: Iterable[int]) -> dict[int, Identifier]:
@@ -82,13 +82,16 @@ class LinkMemory:
         self._names |= self._reader.names(wanted.difference(self._names))
         return {number: self._names[number] for number in wanted if number in self._names}
 
-    def links(self, number: int, limit: int = 0) -> list[LinkRow]:
+    def links(self, number: int, limit: int = 0, until: Until = ALL) -> list[LinkRow]:
         """See `ports.Links.links`."""
-        for read in ((number, 0), (number, limit)):
-            if read in self._links:
-                return self._links[read]
-        found = self._reader.links(number, limit)
-        self._links[number, limit if len(found) == limit else 0] = found
+        whole = self._links.get((number, 0, ALL))
+        if whole is not None:
+            return whole if until == ALL else [row for row in whole if until.keeps(row)]
+        for most in (0, limit):
+            if (number, most, until) in self._links:
+                return self._links[number, most, until]
+        found = self._reader.links(number, limit, until)
+        self._links[number, limit if len(found) == limit else 0, until] = found
         return found
 
     def statements(self, number: int) -> list[StatementRow]:
@@ -137,7 +140,7 @@ class Identities:
             reader: instead of the store.
         """
         kinds = moment.plan.kinds
-        part = Linkage(reader or self._store, kinds, keep=moment.keeps).part([number])
+        part = Linkage(reader or self._store, kinds, until=moment.until).part([number])
         divided, selection = part.divided(kinds), part.selection()
         numbers = {name: own for own, name in part.names.items()}
         node = selection.node(part.names[number], moment.at)

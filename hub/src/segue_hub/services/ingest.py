@@ -37,6 +37,7 @@ QUEUE_BYTES: Final = 64 * 1024 * 1024
 _REMADE: Final = (TRAIT, CONSENT, SUBSCRIPTION, ACTION)
 """Kinds whose properties the store keeps as fields, not as the bytes that the producer wrote."""
 
+
 class Listener(Protocol):
     """Who folds and tells: called on the event loop, unit by unit, in order."""
 
@@ -269,9 +270,7 @@ class Ingest:
                 return self._write_unit(batches, checkpoints, hopeful=True)
         return self._write_unit(batches, checkpoints, hopeful=False)
 
-    def _write_unit(
-        self, batches: list[Batch], checkpoints: list[tuple[int, Checkpoint]], *, hopeful: bool
-    ) -> Written:
+    def _write_unit(self, batches: list[Batch], checkpoints: list[tuple[int, Checkpoint]], *, hopeful: bool) -> Written:
         """Dedupes unless hopeful, resolves, appends, commits."""
         written = Written(batches)
         entries = [entry for batch in batches for entry in batch.entries]

@@ -1,4 +1,4 @@
-"""Kept audiences and their cursors: which audiences somebody listens to by name, and which of them are to be found anew.
+"""Kept audiences and their cursors: which audiences somebody listens to by name, and which are to be found anew.
 
 Owns the registry, as the store has it. Derives nobody.
 """
@@ -6,8 +6,6 @@ Owns the registry, as the store has it. Derives nobody.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-
-from segue.domain.instant import instant_text
 
 from ..storage.ledger_ports import KeptAudience, LedgerReads, StoredCursor
 from .basis import basis
@@ -111,20 +109,21 @@ class KeptAudiences:
         self.pending.pop(dropped.number, None)
         return dropped
 
+    def listed(self) -> list[dict[str, Any]]:
+        """All cursors, as plain data."""
+        return [
+            {
+                **key._asdict(), "told": cursor.acknowledged, "heard_at": cursor.heard_at,
+                "waiting": cursor.waiting, "instances": cursor.connected,
+            }
+            for key, cursor in sorted(self.cursors.items())
+        ]  # fmt: skip
+
     def plain(self) -> dict[str, Any]:
-        """All of them, as JSON."""
+        """How they are, as JSON."""
         return {
-            "audiences": [
-                {"audience": name, "settled": audience.number not in self.pending}
-                for name, audience in sorted(self._audiences.items())
-            ],
-            "cursors": [
-                {
-                    "touchpoint": key.touchpoint, "cursor": key.name, "audience": key.audience,
-                    "told": cursor.acknowledged, "waiting": self._stored.waiting(cursor.number),
-                    "heard_at": instant_text(cursor.heard_at), "instances": cursor.connected,
-                }
-                for key, cursor in sorted(self.cursors.items())
-            ],
+            "audiences": sorted(self._audiences),
+            "being_found": sorted(self.named(number) for number in self.pending),
+            "cursors": len(self.cursors),
             **self._stored.ledger_counts(),
-        }  # fmt: skip
+        }

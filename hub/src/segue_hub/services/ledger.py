@@ -19,12 +19,11 @@ from segue.domain.instant import SECOND
 
 from ..storage.ledger_ports import Telling
 from ..storage.ports import Store, StoreFull, Unit
-from .audiences import require_audience
 from .contexts import Contexts
 from .cursors import Cursor, Listener
 from .entry import Entry
-from .failure import Refusal, not_found, overloaded
 from .kept_audiences import KeptAudiences, Key
+from .ledger_listeners import POSITION, LedgerListeners
 from .ledger_recovery import changed_after
 from .ledger_scan import PLAN, LedgerScan
 from .memberships import Change, Memberships, News, write_changes
@@ -39,13 +38,10 @@ SLICE: Final = 64
 """Customers derived before the event loop gets its turn."""
 CHUNK: Final = 10_000
 """Changes and wake-ups that one unit takes along, about."""
-CURSORS: Final = 100
-"""Cursors of one touchpoint at most."""
 LAZY: Final = 0.25
 """Seconds in which acknowledgements, wake-ups and the position may wait for a unit, where nobody is told anything."""
 RETRY: Final = 1.0
 """Seconds until a store that was full is tried again."""
-_POSITION: Final = "ledger.position"
 
 Order = tuple[Callable[[Unit], None], Callable[[], None]]
 """What a unit takes along, and what follows once it is durable."""
@@ -80,19 +76,21 @@ class Ledger:
         self._kept = KeptAudiences(store.ledger, plans)
         self._memberships = Memberships(store.ledger, contexts, plans, clock, limit)
         self._scan = LedgerScan(store.ledger, contexts, self._kept, self._memberships, clock, self.order, self._room)
+        self._listeners = LedgerListeners(
+            self._kept, plans, self._memberships, clock, self.order, self._begin, lambda: self._compare("")
+        )
         self._later: dict[int, News] = {}
         self._turn: dict[int, News] = {}
         self._moved: set[int] = set()
         self._orders: list[Order] = []
         self._heard: dict[int, int] = {}
-        position, _, through = store.noted(_POSITION).partition(" ")
+        position, _, through = store.noted(POSITION).partition(" ")
         self._position, self._through = int(position or 0), int(through or 0)
         self._settled = contexts.position
         self._work, self._written = asyncio.Event(), asyncio.Event()
         self._stale = self._late = self._closing = False
         self._lazy: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._making = asyncio.Lock()
         self.write: Callable[[Callable[[Unit, int], int]], Any] | None = None
         self.on_broken: Callable[[str], None] = lambda _: None
         plans.listeners.append(lambda: self._compare(PLAN))
@@ -114,56 +112,15 @@ class Ledger:
     # -- who listens ---------------------------------------------------------------------------------------------------
 
     async def listen(self, key: Key, listener: Listener, heard: int) -> Cursor:
-        """Somebody listens at a cursor, which is made where there is none by that name.
-
-        Args:
-            key: names it.
-            listener: is woken when there is something to tell.
-            heard: the number through which its process heard already.
-
-        Raises:
-            Refusal: NAME_UNKNOWN, INPUT_INVALID or OVERLOADED.
-        """
-        async with self._making:
-            if key not in self._kept.cursors:
-                await self._make(key)
-        cursor = self._kept.cursors.get(key)
-        if cursor is None:
-            raise not_found(f"the cursor {key.name!r} was forgotten just now. Watch again to begin anew")
+        """Somebody listens at a cursor: see `LedgerListeners.listen`."""
+        cursor = await self._listeners.listen(key)
         self.heard(cursor, heard)
         cursor.listen(listener, heard)
         return cursor
 
-    async def _make(self, key: Key) -> None:
-        require_audience(self._plans.current, key.audience)
-        if not 0 < len(key.name) <= 100 or not key.name.isprintable():
-            raise Refusal("INPUT_INVALID", f"cursor: {key.name!r} is no name. Give 1 to 100 printable characters")
-        if sum(other.touchpoint == key.touchpoint for other in self._kept.cursors) >= CURSORS:
-            raise overloaded(f"a touchpoint has at most {CURSORS} cursors; `segue-hub audience forget` ends one", 1000)
-        first = not self._kept
-        if first:
-            self._position, self._through = self._settled, self._clock()
-        begun = self._reached(self._position)
-        before = self._kept.get(key.audience)
-        audience = before or self._kept.keep(key.audience, "")
-        cursor = self._kept.new_cursor(key, audience.number, self._clock())
-        made = asyncio.Event()
-
-        def write(unit: Unit) -> None:
-            if before is None:
-                unit.ledger.keep_audience(audience)
-            unit.ledger.keep_cursor(cursor)
-            if first:
-                unit.note(_POSITION, begun)
-
-        def then() -> None:
-            self._kept.add_cursor(cursor.number)
-            made.set()
-
-        self.order((write, then))
-        if before is None:
-            self._compare("")
-        await made.wait()
+    async def forget(self, key: Key) -> None:
+        """Ends a cursor: see `LedgerListeners.forget`."""
+        await self._listeners.forget(key)
 
     def heard(self, cursor: Cursor, through: int) -> None:
         """A cursor's listener heard everything through a number."""
@@ -173,32 +130,14 @@ class Ledger:
             self._stale = True
             self._work.set()
 
-    async def forget(self, key: Key) -> None:
-        """Ends a cursor: nothing is kept for it any more.
+    def _begin(self) -> str:
+        """Somebody listens, and nobody did before: what is derived is derived from here on."""
+        self._position, self._through = self._settled, self._clock()
+        return self._reached(self._position)
 
-        Raises:
-            Refusal: NOT_FOUND.
-        """
-        async with self._making:
-            cursor = self._kept.cursors.get(key)
-            if cursor is None:
-                raise not_found(f"touchpoint {key.touchpoint!r} has no cursor {key.name!r} of {key.audience!r}")
-            dropped = self._kept.drop(key)
-            done, last = asyncio.Event(), not self._kept
-            if dropped is not None:
-                self._memberships.drop_audience(dropped.number, last=last)
-                self._memberships.numbers = self._kept.numbers
-
-            def write(unit: Unit) -> None:
-                unit.ledger.drop_cursor(cursor.number)
-                if dropped is not None:
-                    unit.ledger.drop_audience(dropped.number)
-                if last:
-                    unit.ledger.drop_wake_ups()
-
-            self._heard.pop(cursor.number, None)
-            self.order((write, done.set))
-            await done.wait()
+    def cursors(self) -> list[dict[str, Any]]:
+        """All cursors, as plain data."""
+        return self._kept.listed()
 
     def plain(self) -> dict[str, Any]:
         """How it is, as JSON."""
@@ -283,12 +222,12 @@ class Ledger:
         Args:
             last: the position of the change log when the hub started.
         """
-        at = min(self._through, self._clock())
-        while self._kept and self._position < last:
-            changed, self._position = changed_after(self._store, self._decode, self._position, last)
+        at, position = min(self._through, self._clock()), self._position
+        while self._kept and position < last:
+            changed, position = changed_after(self._store, self._decode, position, last)
             for customer, news in changed.items():
                 self._safely(self._memberships.derive, customer, at, news)
-            await self._write(self._position)
+            await self._write(position)
             await asyncio.sleep(0)
         self._compare("")
 
@@ -318,7 +257,6 @@ class Ledger:
                     await asyncio.sleep(0)
                 if memberships.unwritten > CHUNK:
                     await self._write(None)
-            self._through = now
             await self._write(position)
             if not (self._later or self._moved):
                 break
@@ -345,7 +283,12 @@ class Ledger:
         heard, self._heard = self._heard, {}
         told = [(cursor, _tellings(cursor, changes)) for cursor in self._kept.cursors.values()]
         told = [(cursor, tellings) for cursor, tellings in told if tellings]
-        reached, now = "" if position is None else self._reached(position), self._clock()
+        now = self._clock()
+        if self._memberships.changes:
+            position = None  # some wait for what is overdue: not all is derived and written
+        # Everything that fell due before the next wake-up was asked: a hub that is killed goes on from here.
+        self._through = max(self._through, min(now, self._memberships.wake_ups.next_at - 1))
+        reached = self._reached(self._position if position is None else position)
         self._stale = self._late = False
 
         def write(unit: Unit, last: int) -> int:
@@ -357,8 +300,7 @@ class Ledger:
             unit.ledger.wake(wakes.items())
             for order, _ in orders:
                 order(unit)
-            if reached:
-                unit.note(_POSITION, reached)
+            unit.note(POSITION, reached)
             return last
 
         try:

@@ -35,7 +35,7 @@ def reason(
         SIZE: lambda: f"together they would have more than {about} identifiers",
         PARTNERS: lambda: _crowd(kinds, link, {node.identifier for node in crowded}),
     }
-    return say[code]()
+    return say[code]() if code in say else verdict
 
 
 def _too_many(kinds: IdentifierKinds, kind: str, link: Link, sides: tuple[Customer, Customer]) -> str:

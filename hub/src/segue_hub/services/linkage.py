@@ -6,15 +6,13 @@ links and statements of the domain. Who is one is decided by `segue.domain.ident
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from segue.domain.identifier import Identifier, IdentifierKinds
 from segue.domain.identity import Link, Node, Partition, Selection, Statement, partition, peers, select
 
-from ..storage.ports import LinkRow, Links, StatementRow
-
-Keep = Callable[[LinkRow | StatementRow], bool]
+from ..storage.ports import ALL, LinkRow, Links, StatementRow, Until
 
 
 @dataclass(slots=True)
@@ -71,16 +69,16 @@ class Linkage:
         reader: of the store.
         kinds: strength and limits.
         pending: of the unit under way.
-        keep: which rows are looked at; all where not given.
+        until: how far is looked; a statement counts from the position at which it is known.
     """
 
     def __init__(
-        self, reader: Links, kinds: IdentifierKinds, pending: Pending | None = None, keep: Keep | None = None
+        self, reader: Links, kinds: IdentifierKinds, pending: Pending | None = None, until: Until = ALL
     ) -> None:
         self._reader = reader
         self._kinds = kinds
         self._pending = pending or Pending()
-        self._keep = keep
+        self._until = until
         self._names: dict[int, Identifier] = {}
 
     def part(self, seeds: Iterable[int]) -> Part:
@@ -97,24 +95,15 @@ class Linkage:
         return part
 
     def rows(self, number: int, limit: int = 0) -> list[LinkRow]:
-        """The links of an identifier, of store and unit: all of them, or at least `limit`."""
-        found = list(self._pending.links.get(number, ()))
-        if self._keep is None:
-            stored = self._reader.links(number, limit) if number not in self._pending.names else ()
-            return [*stored, *found]
-        asked = limit
-        while True:
-            stored = self._reader.links(number, asked) if number not in self._pending.names else ()
-            kept = [row for row in (*stored, *found) if self._keep(row)]
-            if not asked or len(stored) < asked or len(kept) >= limit:
-                return kept
-            asked *= 4
+        """The links of an identifier, of store and unit."""
+        stored = self._reader.links(number, limit, self._until) if number not in self._pending.names else ()
+        return [*stored, *self._pending.links.get(number, ())]
 
     def statements(self, number: int) -> list[StatementRow]:
         """What was said about an identifier's links, in store and unit."""
         stored = self._reader.statements(number) if number not in self._pending.names else ()
         found = [*stored, *self._pending.statements.get(number, ())]
-        return found if self._keep is None else [row for row in found if self._keep(row)]
+        return [row for row in found if row.position <= self._until.position]
 
     def named(self, numbers: Iterable[int]) -> dict[int, Identifier]:
         """Identifiers by number."""

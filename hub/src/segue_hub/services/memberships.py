@@ -83,11 +83,12 @@ class Memberships:
         self.wake_ups = WakeUps(stored)
         self.numbers: Mapping[str, int] = {}
         self.changes: list[Change] = []
+        self._held_back = 0
 
     @property
     def unwritten(self) -> int:
-        """How much waits to be written."""
-        return len(self.changes) + self.wake_ups.unsaved
+        """How much waits to be written, and may be."""
+        return len(self.changes) - self._held_back + self.wake_ups.unsaved
 
     def due(self, now: int) -> bool:
         """Derives whoever's wake-up is due first; returns whether one was."""
@@ -185,9 +186,15 @@ class Memberships:
         return RETRACTED
 
     def take(self) -> tuple[list[Change], Mapping[int, int]]:
-        """What is to be written: changes in the order of their instants, and wake-ups; `kept` or `lost` follows."""
-        changes, self.changes = in_order(self.changes), []
-        return changes, self.wake_ups.take()
+        """What is to be written: changes in the order of their instants, and wake-ups; `kept` or `lost` follows.
+
+        While something is overdue, what became so after it waits, so that all is told in the order of instants.
+        """
+        before = self.wake_ups.next_at if self.wake_ups.next_at <= self._clock() else NEVER
+        waiting = [change for change in self.changes if change.at >= before]
+        changes = in_order(change for change in self.changes if change.at < before)
+        self.changes, self._held_back = waiting, len(waiting)
+        return changes, self.wake_ups.take({change.customer for change in waiting})
 
     def kept(self) -> None:
         """What was taken is written."""
@@ -197,7 +204,7 @@ class Memberships:
 
     def lost(self, changes: list[Change]) -> None:
         """What was taken could not be written."""
-        self.changes = changes + self.changes
+        self.changes, self._held_back = changes + self.changes, 0
         self.wake_ups.lost()
 
     def drop_audience(self, number: int, *, last: bool) -> None:

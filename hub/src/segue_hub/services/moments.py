@@ -16,7 +16,7 @@ from segue.domain.fact import Fact
 from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
 
-from ..storage.ports import LinkRow, StatementRow, Store
+from ..storage.ports import Store, Until
 from .failure import Refusal
 from .plan_archive import PlanArchive
 from .plans import Plans
@@ -41,9 +41,10 @@ class Moment:
     position: int
     plan: Plan
 
-    def keeps(self, row: LinkRow | StatementRow) -> bool:
-        """Whether a link or statement is looked at."""
-        return row.position <= self.position and (isinstance(row, StatementRow) or row.at <= self.at)
+    @property
+    def until(self) -> Until:
+        """Which links are looked at."""
+        return Until(self.at, self.position)
 
 
 class Moments:

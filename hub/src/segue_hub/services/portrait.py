@@ -32,6 +32,7 @@ def portrait(content: Content, plan: Plan, at: int, names: Sequence[str], versio
         version: of the context.
     """
     derived = derive(content, plan, at)
+    told = brief(content, plan, at)
     return {
         "customer": names[0],
         "version": version,
@@ -57,7 +58,9 @@ def portrait(content: Content, plan: Plan, at: int, names: Sequence[str], versio
         "actions": [fact_plain(fact) for fact in content.actions],
         "timeline": [fact_plain(fact) for fact in content.timeline],
         "flips_at": instant_text(derived.flips_at) if derived.flips_at < NEVER else None,
-        "brief": str(brief(content, plan, at)),
+        "brief": str(told),
+        "handover": told.plain(),
+        "handover_zh": told.sentences("zh"),
     }
 
 

@@ -200,8 +200,8 @@ class Recollection:
             if index % SLICE == SLICE - 1:
                 yield
 
-    def of(self, identifier: Identifier, reach: Reach, plan: Plan) -> Generator[None, None, tuple[Cluster, int] | None]:
-        """What was known of an identifier; None where nobody was known by it. To be asked with a rising reach.
+    def of(self, identifier: Identifier, reach: Reach, plan: Plan) -> Generator[None, None, tuple[Cluster, int]]:
+        """What was known of an identifier. To be asked with a rising reach.
 
         Args:
             identifier: in its normal form.
@@ -209,7 +209,7 @@ class Recollection:
             plan: whose limits decided who was one.
 
         Returns:
-            The customer, and how many of its entries were known: for `Cluster.fold`.
+            The customer, and how many of its entries were known: for `Cluster.fold`; 0 where nothing was.
         """
         if not self._holds_by(plan):
             return (yield from self._decide(identifier, reach, plan))
@@ -217,8 +217,8 @@ class Recollection:
         for entry in self.entries[self._known : count]:
             self._add(entry)
         self._known = max(self._known, count)
-        cluster = self._clusters.get(identifier)
-        return (cluster, len(cluster.entries)) if cluster is not None else None
+        cluster = self._clusters.get(identifier) or Cluster({identifier}, [])
+        return cluster, len(cluster.entries)
 
     def _holds_by(self, plan: Plan) -> bool:
         """Whether every link holds by the limits of a plan."""
@@ -247,13 +247,11 @@ class Recollection:
                 clusters.update(dict.fromkeys(other.names, own))
         own.entries.append(entry)
 
-    def _decide(
-        self, identifier: Identifier, reach: Reach, plan: Plan
-    ) -> Generator[None, None, tuple[Cluster, int] | None]:
+    def _decide(self, identifier: Identifier, reach: Reach, plan: Plan) -> Generator[None, None, tuple[Cluster, int]]:
         """By the rule itself, on the links of then."""
         known = self._store.resolve(identifier)
         if known is None:
-            return None
+            return Cluster({identifier}, []), 0
         held = self._identities.held(known.number, reach.moment(plan), self._links)
         leaves = tuple(Leaf(own.number, bucket_of(own.identifier), own.since, own.until) for own in held.spans)
         cluster = self._decided.get(leaves)
@@ -262,33 +260,32 @@ class Recollection:
             cluster = self._decided[leaves] = Cluster(set(held.names), [])
             yield from self._decoded(rows, cluster.entries)
             cluster.entries.sort(key=reach.key)
-        count = reach.count(cluster.entries)
-        return (cluster, count) if count else None
+        return cluster, reach.count(cluster.entries)
 
-    def unheard(self, cluster: Cluster, position: int, at: int, heard: Collection[bytes]) -> tuple[int, bool]:
+    def unheard(
+        self, names: Collection[Identifier], asking: Moment, said: int, heard: Collection[bytes]
+    ) -> tuple[int, bool]:
         """What had happened by a moment and was not known yet.
 
         Args:
-            cluster: the customer as known then.
-            position: through which the log was known.
-            at: the moment, in microseconds.
+            names: of the customer as known then.
+            asking: when, and through which position she was known.
+            said: position of what was said then; who had a past by it was somebody.
             heard: facts that were known all the same.
 
         Returns:
             How many facts of hers, and whether one of them makes another customer the same one.
         """
-        late, merged = 0, False
-        begin = bisect_right(self.entries, position, key=lambda entry: entry.position)
+        late, merged, own = 0, False, set(names)
+        begin = bisect_right(self.entries, asking.position, key=lambda entry: entry.position)
         for entry in self.entries[begin : begin + LOOKED_AHEAD]:
             fact = entry.fact
-            if fact.occurred_at > at or fact.id in heard:
+            if fact.occurred_at > asking.at or fact.id in heard or own.isdisjoint(fact.identifiers):
                 continue
-            own = cluster.names.intersection(fact.identifiers)
-            if own:
-                late += 1
-                merged = merged or any(self._somebody(name, position) for name in set(fact.identifiers) - own)
+            late += 1
+            merged = merged or any(self._somebody(name, said) for name in set(fact.identifiers) - own)
         return late, merged
 
     def _somebody(self, name: Identifier, position: int) -> bool:
-        """Whether another identifier had a past of its own at a position."""
-        return any(name in entry.fact.identifiers for entry in self.entries if entry.position <= position)
+        """Whether an identifier had a past at a position."""
+        return any(name in entry.fact.identifiers for entry in self.entries if entry.position < position)

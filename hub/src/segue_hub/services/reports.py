@@ -56,9 +56,9 @@ class Reports:
                 content = content.fork()
                 advance(content, plan, at)
             for map_ in wanted:
-                tally = _with_running(content, plan, map_)
+                tally = with_running(content, plan, map_)
                 if tally is not None:
-                    totals[map_] = _sum(totals[map_], tally)
+                    totals[map_] = summed(totals[map_], tally)
                     customers[map_] += 1
             for journey in content.journeys.values():
                 if journey.map in stalled and journey.stalled(plan.maps[journey.map], at):
@@ -69,7 +69,8 @@ class Reports:
             "at": instant_text(at),
             "plan": plan.digest,
             "maps": {
-                map_: _report(plan, plan.maps[map_], totals[map_], stalled[map_], customers[map_]) for map_ in wanted
+                map_: journey_report(plan, plan.maps[map_], totals[map_], stalled[map_], customers[map_])
+                for map_ in wanted
             },
         }
 
@@ -90,7 +91,8 @@ class Reports:
         return portrait(content, plan, at, [str(name) for name in names], self._contexts.version(head))
 
 
-def _with_running(content: Content, plan: Plan, name: str) -> Tally | None:
+def with_running(content: Content, plan: Plan, name: str) -> Tally | None:
+    """What became of a customer's journeys of a map, the running ones included; None where there were none."""
     tally = content.tallies.get(name)
     for (map_, _), journey in content.journeys.items():
         if map_ == name:
@@ -105,7 +107,8 @@ def _add(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
     return total
 
 
-def _sum(left: Tally, right: Tally) -> Tally:
+def summed(left: Tally, right: Tally) -> Tally:
+    """Two tallies as one."""
     return Tally(
         _add(left.outcomes, right.outcomes),
         _add(left.stages, right.stages),
@@ -118,7 +121,8 @@ def _sum(left: Tally, right: Tally) -> Tally:
     )
 
 
-def _report(plan: Plan, journey_map: JourneyMap, tally: Tally, stalled_now: int, customers: int) -> Plain:
+def journey_report(plan: Plan, journey_map: JourneyMap, tally: Tally, stalled_now: int, customers: int) -> Plain:
+    """What a journey's owner reads of a map."""
     outcomes = tally.outcomes
     started = sum(outcomes.values())
     completed = outcomes.get("completed", 0)

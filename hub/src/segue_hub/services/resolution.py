@@ -43,9 +43,8 @@ class Memory:
 
     def forget(self) -> None:
         """The rules changed."""
-        self.known.clear()
-        self.pairs.clear()
-        self.crowded.clear()
+        for table in (self.known, self.pairs, self.crowded):
+            table.clear()
 
 
 @dataclass(slots=True)
@@ -53,11 +52,13 @@ class Resolved:
     """What a unit changed in who is who.
 
     Attributes:
+        position: the last of the unit.
         changed: customers who gained or lost identifiers with a past, or came to be, or ceased to be, by that.
         appeared: identifiers that the store did not know, and their customers.
         created: customers that nobody knew before.
     """
 
+    position: int = 0
     changed: set[int] = field(default_factory=set)
     appeared: dict[Identifier, int] = field(default_factory=dict)
     created: set[int] = field(default_factory=set)
@@ -236,10 +237,7 @@ class Resolution:
         return [(0, self._final.get(root, root))]
 
     def apart(self, fact: Fact, customer: int) -> frozenset[Identifier]:
-        """Which of the identifiers that a fact names are not its customer's, after `settle`.
-
-        One that began anew is hers where one of its eras is: so it is when her facts are folded from the first one.
-        """
+        """Which of the identifiers that a fact names are not its customer's, in none of their eras, after `settle`."""
         return frozenset(n for n in fact.identifiers if all(c != customer for _, c in self._customers(self._known[n])))
 
     def recompute(self, numbers: Iterable[int]) -> None:
@@ -252,7 +250,7 @@ class Resolution:
         Args:
             position: the last of the unit.
         """
-        resolved = Resolved()
+        resolved = Resolved(position)
         if self._dirty:
             self._settle_parts(position, resolved)
         fresh_numbers = {known.number for known in self._fresh.values()}

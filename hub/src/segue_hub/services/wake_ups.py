@@ -8,7 +8,7 @@ stored with the ledger's next unit; a wake-up that is due is still there until w
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from segue.domain.instant import NEVER
@@ -86,9 +86,11 @@ class WakeUps:
         """Whether a customer's is not written yet."""
         return customer in self._unsaved or customer in self._under_way
 
-    def take(self) -> Mapping[int, int]:
-        """What is to be written, as instants by customer; to be followed by `kept` or `lost`."""
-        self._under_way, self._unsaved = self._unsaved, {}
+    def take(self, without: Collection[int] = ()) -> Mapping[int, int]:
+        """What is to be written, as instants by customer, but for some; to be followed by `kept` or `lost`."""
+        unsaved = self._unsaved
+        self._unsaved = {customer: unsaved[customer] for customer in without if customer in unsaved}
+        self._under_way = {customer: at for customer, at in unsaved.items() if customer not in self._unsaved}
         return self._under_way
 
     def kept(self) -> None:

@@ -83,8 +83,8 @@ class LedgerReads(Protocol):
     def tellings(self, cursor: int, after: int, limit: int) -> list[Telling]:
         """What a cursor is to hear after a number, rising."""
 
-    def waiting(self, cursor: int) -> int:
-        """How many tellings a cursor is still to hear."""
+    def waiting(self, cursor: int, after: int = 0) -> int:
+        """How many tellings a cursor is still to hear after a number."""
 
     def standing(self, customer: int) -> Standing:
         """What is kept of a customer."""

@@ -43,9 +43,9 @@ class MemoryLedger:
             waiting = self._tellings.get(cursor, {})
             return [waiting[number] for number in sorted(waiting) if number > after][:limit]
 
-    def waiting(self, cursor: int) -> int:
+    def waiting(self, cursor: int, after: int = 0) -> int:
         """See `ledger_ports.LedgerReads.waiting`."""
-        return len(self._tellings.get(cursor, {}))
+        return sum(number > after for number in list(self._tellings.get(cursor, {})))
 
     def standing(self, customer: int) -> Standing:
         """See `ledger_ports.LedgerReads.standing`."""

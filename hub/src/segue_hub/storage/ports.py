@@ -90,6 +90,20 @@ class StatementRow(NamedTuple):
     position: int
 
 
+class Until(NamedTuple):
+    """How far links are looked at: those that occurred by an instant and stood in the change log by a position."""
+
+    at: int = NEVER
+    position: int = NEVER
+
+    def keeps(self, row: LinkRow) -> bool:
+        """Whether a link is looked at."""
+        return row.at <= self.at and row.position <= self.position
+
+
+ALL: Final = Until()
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A stored fact: its place in the change log, and its bytes."""
@@ -145,7 +159,7 @@ class Links(Protocol):
     def names(self, numbers: Iterable[int]) -> dict[int, Identifier]:
         """Identifiers by number; an era's number is none."""
 
-    def links(self, number: int, limit: int = 0) -> list[LinkRow]:
+    def links(self, number: int, limit: int = 0, until: Until = ALL) -> list[LinkRow]:
         """The links of an identifier, at most `limit` of them unless that is 0."""
 
     def statements(self, number: int) -> list[StatementRow]:
@@ -304,8 +318,10 @@ class Store(Links, Protocol):
         """The leaves, each once, of customers' facts whose bytes hold a text.
 
         Args:
-            after, upto: positions of the change log, the first not included.
-            since, until: of when they occurred, half-open.
+            after: a position of the change log, not included.
+            upto: the last position.
+            since: of when they occurred, microseconds.
+            until: the end of that time, not included.
             text: not empty.
         """
 

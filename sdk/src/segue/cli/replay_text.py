@@ -32,7 +32,7 @@ def told(plain: Plain, report: ReplayReport, *, compared: bool) -> list[str]:
     counts: list[tuple[int, str]] = []
     if compared:
         counts = [(report.same, f"same{_identical(report)}"), (report.different, _different(report))]
-    counts += [(report.failed, "failed")] if report.failed or compared else []
+    counts += [(report.failed, "failed")] if report.failed else []
     counts += [(count, f"not asked: {GAPS.get(code, code)} [{code}]") for code, count in report.gaps.most_common()]
     lines += _section("", table(counts, _RIGHT) if counts else [])
     if compared:
@@ -60,9 +60,9 @@ def _headline(plain: Plain) -> str:
 
 
 def _identical(report: ReplayReport) -> str:
-    if report.identical == report.same:
-        return ", bit for bit" if report.same else ""
-    return f", {report.identical:,} of them bit for bit"
+    if not report.identical:
+        return ""
+    return ", bit for bit" if report.identical == report.same else f", {report.identical:,} of them bit for bit"
 
 
 def _different(report: ReplayReport) -> str:

@@ -26,7 +26,7 @@ from segue.v1 import fact_pb2 as segue_dot_v1_dot_fact__pb2
 from segue.v1 import reservation_service_pb2 as segue_dot_v1_dot_reservation__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsegue/v1/decision_service.proto\x12\x08segue.v1\x1a\x13segue/v1/fact.proto\x1a\"segue/v1/reservation_service.proto\"\x9e\x01\n\rDecideRequest\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12)\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12*\n\x0binteraction\x18\x04 \x01(\x0b\x32\x15.segue.v1.Interaction\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x05 \x01(\x05\"\x97\x02\n\x0e\x44\x65\x63ideResponse\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\x12\x13\n\x0b\x61\x63tion_kind\x18\x05 \x01(\t\x12 \n\x06\x61\x63tion\x18\x06 \x01(\x0b\x32\x10.segue.v1.Action\x12#\n\x08verdicts\x18\x07 \x03(\x0b\x32\x11.segue.v1.Verdict\x12\x11\n\tfreshness\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x0c\n\x04plan\x18\n \x01(\t\x12\n\n\x02\x61t\x18\x0b \x01(\x03\x12\x0f\n\x07\x65xplain\x18\x0c \x01(\t\x12\r\n\x05\x65rror\x18\r \x01(\t\x12\x0f\n\x07partial\x18\x0e \x01(\x08\x32N\n\x0f\x44\x65\x63isionService\x12;\n\x06\x44\x65\x63ide\x12\x17.segue.v1.DecideRequest\x1a\x18.segue.v1.DecideResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsegue/v1/decision_service.proto\x12\x08segue.v1\x1a\x13segue/v1/fact.proto\x1a\"segue/v1/reservation_service.proto\"\x9e\x01\n\rDecideRequest\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12)\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12*\n\x0binteraction\x18\x04 \x01(\x0b\x32\x15.segue.v1.Interaction\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x05 \x01(\x05\"\x97\x02\n\x0e\x44\x65\x63ideResponse\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\x12\x13\n\x0b\x61\x63tion_kind\x18\x05 \x01(\t\x12 \n\x06\x61\x63tion\x18\x06 \x01(\x0b\x32\x10.segue.v1.Action\x12#\n\x08verdicts\x18\x07 \x03(\x0b\x32\x11.segue.v1.Verdict\x12\x11\n\tfreshness\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x0c\n\x04plan\x18\n \x01(\t\x12\n\n\x02\x61t\x18\x0b \x01(\x03\x12\x0f\n\x07\x65xplain\x18\x0c \x01(\t\x12\r\n\x05\x65rror\x18\r \x01(\t\x12\x0f\n\x07partial\x18\x0e \x01(\x08\":\n\x17\x43ompareDecisionsRequest\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x03\",\n\x18\x43ompareDecisionsResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x32\xa9\x01\n\x0f\x44\x65\x63isionService\x12;\n\x06\x44\x65\x63ide\x12\x17.segue.v1.DecideRequest\x1a\x18.segue.v1.DecideResponse\x12Y\n\x10\x43ompareDecisions\x12!.segue.v1.CompareDecisionsRequest\x1a\".segue.v1.CompareDecisionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECIDEREQUEST']._serialized_end=261
   _globals['_DECIDERESPONSE']._serialized_start=264
   _globals['_DECIDERESPONSE']._serialized_end=543
-  _globals['_DECISIONSERVICE']._serialized_start=545
-  _globals['_DECISIONSERVICE']._serialized_end=623
+  _globals['_COMPAREDECISIONSREQUEST']._serialized_start=545
+  _globals['_COMPAREDECISIONSREQUEST']._serialized_end=603
+  _globals['_COMPAREDECISIONSRESPONSE']._serialized_start=605
+  _globals['_COMPAREDECISIONSRESPONSE']._serialized_end=649
+  _globals['_DECISIONSERVICE']._serialized_start=652
+  _globals['_DECISIONSERVICE']._serialized_end=821
 # @@protoc_insertion_point(module_scope)

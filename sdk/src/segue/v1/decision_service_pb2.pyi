@@ -129,3 +129,43 @@ class DecideResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["action", b"action", "action_kind", b"action_kind", "allowed", b"allowed", "at", b"at", "error", b"error", "explain", b"explain", "freshness", b"freshness", "id", b"id", "partial", b"partial", "plan", b"plan", "reason", b"reason", "value", b"value", "verdicts", b"verdicts", "version", b"version"]) -> None: ...
 
 global___DecideResponse = DecideResponse
+
+@typing.final
+class CompareDecisionsRequest(google.protobuf.message.Message):
+    """CompareDecisionsRequest names a question that has a shadow."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    decision: builtins.str
+    """decision is the question."""
+    since: builtins.int
+    """since is the first instant that counts, in microseconds; 0 where all count."""
+    def __init__(
+        self,
+        *,
+        decision: builtins.str = ...,
+        since: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decision", b"decision", "since", b"since"]) -> None: ...
+
+global___CompareDecisionsRequest = CompareDecisionsRequest
+
+@typing.final
+class CompareDecisionsResponse(google.protobuf.message.Message):
+    """CompareDecisionsResponse is the comparison."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: builtins.int
+    document: builtins.bytes
+    """document is JSON: pairs, agree, differ, failed, functions, differences with customers and what was read."""
+    def __init__(
+        self,
+        *,
+        document: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document"]) -> None: ...
+
+global___CompareDecisionsResponse = CompareDecisionsResponse

@@ -40,6 +40,11 @@ class DecisionServiceStub(object):
                 request_serializer=segue_dot_v1_dot_decision__service__pb2.DecideRequest.SerializeToString,
                 response_deserializer=segue_dot_v1_dot_decision__service__pb2.DecideResponse.FromString,
                 _registered_method=True)
+        self.CompareDecisions = channel.unary_unary(
+                '/segue.v1.DecisionService/CompareDecisions',
+                request_serializer=segue_dot_v1_dot_decision__service__pb2.CompareDecisionsRequest.SerializeToString,
+                response_deserializer=segue_dot_v1_dot_decision__service__pb2.CompareDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class DecisionServiceServicer(object):
@@ -54,6 +59,13 @@ class DecisionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareDecisions(self, request, context):
+        """CompareDecisions tells how a new version of a function answered beside the one that acts. It needs the admin key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DecisionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +73,11 @@ def add_DecisionServiceServicer_to_server(servicer, server):
                     servicer.Decide,
                     request_deserializer=segue_dot_v1_dot_decision__service__pb2.DecideRequest.FromString,
                     response_serializer=segue_dot_v1_dot_decision__service__pb2.DecideResponse.SerializeToString,
+            ),
+            'CompareDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareDecisions,
+                    request_deserializer=segue_dot_v1_dot_decision__service__pb2.CompareDecisionsRequest.FromString,
+                    response_serializer=segue_dot_v1_dot_decision__service__pb2.CompareDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +108,33 @@ class DecisionService(object):
             '/segue.v1.DecisionService/Decide',
             segue_dot_v1_dot_decision__service__pb2.DecideRequest.SerializeToString,
             segue_dot_v1_dot_decision__service__pb2.DecideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.v1.DecisionService/CompareDecisions',
+            segue_dot_v1_dot_decision__service__pb2.CompareDecisionsRequest.SerializeToString,
+            segue_dot_v1_dot_decision__service__pb2.CompareDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -340,3 +340,59 @@ class RollbackPlanResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["version", b"version"]) -> None: ...
 
 global___RollbackPlanResponse = RollbackPlanResponse
+
+@typing.final
+class SimulatePlanRequest(google.protobuf.message.Message):
+    """SimulatePlanRequest holds the files, and from when on actions are judged."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
+    since: builtins.int
+    """since is the first instant whose actions are judged, in microseconds; 0 for all."""
+    @property
+    def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlanFile]:
+        """files of the plan's directory."""
+
+    def __init__(
+        self,
+        *,
+        files: collections.abc.Iterable[global___PlanFile] | None = ...,
+        since: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["files", b"files", "since", b"since"]) -> None: ...
+
+global___SimulatePlanRequest = SimulatePlanRequest
+
+@typing.final
+class SimulatePlanResponse(google.protobuf.message.Message):
+    """SimulatePlanResponse tells how far it is, and at the end what came of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    OF_FIELD_NUMBER: builtins.int
+    DOCUMENT_FIELD_NUMBER: builtins.int
+    done: builtins.int
+    """done customers."""
+    of: builtins.int
+    """of so many, about."""
+    document: builtins.bytes
+    """document is JSON, in the last response: actions held back by whom, audiences, journeys, under both plans."""
+    @property
+    def problems(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlanProblem]:
+        """problems of the plan, in the first response; where one is an error, there is no other."""
+
+    def __init__(
+        self,
+        *,
+        problems: collections.abc.Iterable[global___PlanProblem] | None = ...,
+        done: builtins.int = ...,
+        of: builtins.int = ...,
+        document: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["document", b"document", "done", b"done", "of", b"of", "problems", b"problems"]) -> None: ...
+
+global___SimulatePlanResponse = SimulatePlanResponse

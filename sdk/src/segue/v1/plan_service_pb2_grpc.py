@@ -60,6 +60,11 @@ class PlanServiceStub(object):
                 request_serializer=segue_dot_v1_dot_plan__service__pb2.RollbackPlanRequest.SerializeToString,
                 response_deserializer=segue_dot_v1_dot_plan__service__pb2.RollbackPlanResponse.FromString,
                 _registered_method=True)
+        self.SimulatePlan = channel.unary_stream(
+                '/segue.v1.PlanService/SimulatePlan',
+                request_serializer=segue_dot_v1_dot_plan__service__pb2.SimulatePlanRequest.SerializeToString,
+                response_deserializer=segue_dot_v1_dot_plan__service__pb2.SimulatePlanResponse.FromString,
+                _registered_method=True)
 
 
 class PlanServiceServicer(object):
@@ -101,6 +106,14 @@ class PlanServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SimulatePlan(self, request, context):
+        """SimulatePlan tells what a plan would have made of what really happened, beside the plan in force. Nothing is
+        written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlanServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +141,11 @@ def add_PlanServiceServicer_to_server(servicer, server):
                     servicer.RollbackPlan,
                     request_deserializer=segue_dot_v1_dot_plan__service__pb2.RollbackPlanRequest.FromString,
                     response_serializer=segue_dot_v1_dot_plan__service__pb2.RollbackPlanResponse.SerializeToString,
+            ),
+            'SimulatePlan': grpc.unary_stream_rpc_method_handler(
+                    servicer.SimulatePlan,
+                    request_deserializer=segue_dot_v1_dot_plan__service__pb2.SimulatePlanRequest.FromString,
+                    response_serializer=segue_dot_v1_dot_plan__service__pb2.SimulatePlanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +284,33 @@ class PlanService(object):
             '/segue.v1.PlanService/RollbackPlan',
             segue_dot_v1_dot_plan__service__pb2.RollbackPlanRequest.SerializeToString,
             segue_dot_v1_dot_plan__service__pb2.RollbackPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulatePlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/segue.v1.PlanService/SimulatePlan',
+            segue_dot_v1_dot_plan__service__pb2.SimulatePlanRequest.SerializeToString,
+            segue_dot_v1_dot_plan__service__pb2.SimulatePlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -556,6 +556,7 @@ class AudienceMember(google.protobuf.message.Message):
     AT_FIELD_NUMBER: builtins.int
     ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
     customer: builtins.str
     """customer is opaque."""
     left: builtins.bool
@@ -568,6 +569,8 @@ class AudienceMember(google.protobuf.message.Message):
     """reason is "retracted" where a later fact says that it had never been so, "identity" where who is one customer changed,
     "plan" where the audience did; else empty. Where a cursor was named.
     """
+    number: builtins.int
+    """number of this telling at its cursor: they rise, with gaps."""
     @property
     def identifiers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.v1.fact_pb2.Identifier]:
         """identifiers of the customer, where the touchpoint may read identity."""
@@ -581,8 +584,9 @@ class AudienceMember(google.protobuf.message.Message):
         at: builtins.int = ...,
         id: builtins.str = ...,
         reason: builtins.str = ...,
+        number: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["at", b"at", "customer", b"customer", "id", b"id", "identifiers", b"identifiers", "left", b"left", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "customer", b"customer", "id", b"id", "identifiers", b"identifiers", "left", b"left", "number", b"number", "reason", b"reason"]) -> None: ...
 
 global___AudienceMember = AudienceMember
 

@@ -48,9 +48,9 @@ class LedgerReader:
         rows = self._asked(self._statements["tellings"], (cursor, after, limit))
         return [Telling(number, customer, bool(gone), at, reason) for number, customer, gone, at, reason in rows]
 
-    def waiting(self, cursor: int) -> int:
+    def waiting(self, cursor: int, after: int = 0) -> int:
         """See `ledger_ports.LedgerReads.waiting`."""
-        return int(next(self._asked(self._statements["waiting"], (cursor,)))[0])
+        return int(next(self._asked(self._statements["waiting"], (cursor, after)))[0])
 
     def standing(self, customer: int) -> Standing:
         """See `ledger_ports.LedgerReads.standing`."""
@@ -107,7 +107,7 @@ class LedgerWriter:
         """See `ledger_ports.LedgerWrites.keep_cursor`."""
         self._each("keep_cursor", [cursor])
         self._each("welcome", [(cursor.number, cursor.next, cursor.audience)])
-        (count,) = next(self._do(self._written_by["waiting"], (cursor.number,)))
+        (count,) = next(self._do(self._written_by["waiting"], (cursor.number, 0)))
         self._each("move_cursor", [(cursor.next + count, cursor.number)])
 
     def drop_cursor(self, number: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 
-from ..ports import Known, Leaf, LinkRow, Row, StatementRow
+from ..ports import ALL, Known, Leaf, LinkRow, Row, StatementRow, Until
 
 MANY: Final = (256, 32, 4, 1)
 """Rows of one statement: few different ones, so that all stay prepared."""
@@ -51,9 +51,9 @@ class LinkReader:
         rows = (row for part in in_parts(list(numbers)) for row in run(listing(sql, len(part)), part))
         return {number: Identifier(kind, value) for number, kind, value in rows}
 
-    def links(self, number: int, limit: int = 0) -> list[LinkRow]:
+    def links(self, number: int, limit: int = 0, until: Until = ALL) -> list[LinkRow]:
         """See `ports.Links.links`."""
-        return [LinkRow(*row) for row in self._read(self._sql["links"], (number, limit or -1))]
+        return [LinkRow(*row) for row in self._read(self._sql["links"], (number, limit or -1, *until))]
 
     def statements(self, number: int) -> list[StatementRow]:
         """See `ports.Links.statements`."""

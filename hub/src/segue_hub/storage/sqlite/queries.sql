@@ -18,8 +18,9 @@ SELECT e.leaf, e.customer, i.bucket, 2, e.moved, e.since, e.until, e.number
 -- name: names
 SELECT number, kind, value FROM identifiers WHERE number IN (?)
 -- name: links
-SELECT strong, weak, at, id, position, verdict FROM links WHERE strong = ?1
-  UNION ALL SELECT strong, weak, at, id, position, verdict FROM links WHERE weak = ?1 LIMIT ?2
+SELECT strong, weak, at, id, position, verdict FROM links WHERE strong = ?1 AND at <= ?3 AND position <= ?4
+  UNION ALL SELECT strong, weak, at, id, position, verdict FROM links
+  WHERE weak = ?1 AND at <= ?3 AND position <= ?4 LIMIT ?2
 -- name: statements
 SELECT kind, strong, weak, at, id, target, position FROM statements WHERE strong = ?1
   UNION ALL SELECT kind, strong, weak, at, id, target, position FROM statements WHERE weak = ?1
@@ -166,7 +167,7 @@ DELETE FROM tellings WHERE cursor = ?
 -- name: tellings
 SELECT number, customer, gone, at, reason FROM tellings WHERE cursor = ? AND number > ? ORDER BY number LIMIT ?
 -- name: waiting
-SELECT count(*) FROM tellings WHERE cursor = ?
+SELECT count(*) FROM tellings WHERE cursor = ? AND number > ?
 -- name: tell
 INSERT INTO tellings (cursor, number, customer, gone, at, reason) VALUES (?, ?, ?, ?, ?, ?)
 -- name: move_cursor
