@@ -143,8 +143,8 @@ class Parts:
         ledger = self.ledger
         scan = ledger._scan._task
         busy = (
-            ledger._work.is_set() or ledger._later or ledger._turn or ledger._moved or ledger._orders or ledger._memberships.changes
-            or self._writing or (scan is not None and not scan.done())
+            ledger._work.is_set() or ledger._later or ledger._turn or ledger._moved or ledger._orders
+            or ledger._memberships.changes or self._writing or (scan is not None and not scan.done())
             or self.timers._changed.is_set() or self.timers_due() or ledger._memberships.wake_ups.next_at <= self.now
         )  # fmt: skip
         return not busy
@@ -157,9 +157,14 @@ class Parts:
         plan = self.plans.current
         return {
             customer
-            for customer in self.contexts.customers()
-            if derive(fold(plan, self.contexts.facts(customer)), plan, self.now, [audience]).audiences[audience]
+            for customer, facts in self.everybody()
+            if derive(fold(plan, facts), plan, self.now, [audience]).audiences[audience]
         }
+
+    def everybody(self) -> list[tuple[int, list[Fact]]]:
+        """All customers with their facts; who has none is no member of anything."""
+        found = [(customer, self.contexts.facts(customer)) for customer in self.contexts.customers()]
+        return [(customer, facts) for customer, facts in found if facts]
 
     def customer(self, name: Identifier) -> int:
         """Who is known by an identifier."""

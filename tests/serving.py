@@ -38,6 +38,7 @@ class Serving:
         store: its file.
         port: of gRPC.
         http: the side port's address, where one was named.
+        variables: more of its environment.
     """
 
     def __init__(self, folder: Path, decisions: Sequence[str] = (), http_port: int = 0) -> None:
@@ -49,6 +50,7 @@ class Serving:
         self.address = f"127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
+        self.variables: dict[str, str] = {}
 
     def start(self) -> None:
         """Starts, and returns once it serves and has written its admin's key."""
@@ -58,7 +60,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "segue_hub", "serve", "--store", str(self.store), "--insecure", "--log", "json",
                  "--port", str(self.port), *self.more],
-                stdout=subprocess.DEVNULL, stderr=stderr, env=environment(),
+                stdout=subprocess.DEVNULL, stderr=stderr, env=environment(**self.variables),
             )  # fmt: skip
 
         def serving() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from segue.domain.fact import Fact
@@ -18,6 +18,8 @@ from segue.v1 import sync_pb2
 
 Log = Sequence[tuple[int, Fact]]
 """(position, fact), rising."""
+Whose = Callable[[Identifier, int], Sequence[Fact]]
+"""The facts of whoever is known by an identifier, as of a position."""
 
 
 @dataclass
@@ -102,8 +104,16 @@ def reliable(history: History, truth: Mapping[int, tuple[int, str, str]]) -> lis
     ]
 
 
-def atomic(history: History, log: Log) -> list[str]:
-    """A context of a version has every fact of its customer up to that version and none after: never half a change."""
+def atomic(history: History, log: Log, whose: Whose | None = None) -> list[str]:
+    """A context of a version has every fact of its customer up to that version and none after: never half a change.
+
+    Args:
+        history: what was told.
+        log: all facts.
+        whose: the facts that are folded of whoever is known by an identifier as of a position; where it is not given,
+            those that name one another.
+    """
+    whose = whose or (lambda identifier, through: facts_of(identifier, log, through))
     wrong = []
     for number, identifier in history.identifiers.items():
         for frame in history.frames(number):
@@ -111,7 +121,7 @@ def atomic(history: History, log: Log) -> list[str]:
                 continue
             version = frame.context.version
             told = sections(frame)["envelope"][2]  # type: ignore[index]
-            wanted = len(facts_of(identifier, log, version))
+            wanted = len(whose(identifier, version))
             if told != wanted:
                 wrong.append(f"subscription {number} at version {version} has {told} facts, the log {wanted}")
     return wrong

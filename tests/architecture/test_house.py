@@ -21,8 +21,9 @@ SOURCES = sorted(
 )
 FACE = {
     "Action", "AsyncSession", "AsyncTouchpoint", "Brief", "ConfigError", "Context", "Decision", "Freshness",
-    "Identifier", "InputError", "NameUnknown", "NotCovered", "NotGranted", "SegueError", "Session", "Touchpoint",
-    "Verdict", "__version__",
+    "HeldBack", "Identifier", "InputError", "NameUnknown", "NotCovered", "NotGranted", "SegueError", "Session",
+    "Telling",
+    "Touchpoint", "Verdict", "__version__",
 }  # fmt: skip
 
 

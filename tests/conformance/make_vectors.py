@@ -49,7 +49,7 @@ from tests.building import (
     trait,
     workspace,
 )
-from tests.conformance import identity_cases
+from tests.conformance import coordination_cases, identity_cases
 
 VECTORS = Path(__file__).parent / "vectors"
 IDENTITY = VECTORS / "identity.json"
@@ -405,6 +405,7 @@ CASES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
+CASES |= coordination_cases.CASES
 
 
 def plain_fact(fact: Fact) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from segue_hub.storage.ports import (
     StoredBook,
     StoredPlan,
     Unit,
+    Until,
     bucket_of,
 )
 from segue_hub.storage.sqlite import SqliteStore
@@ -71,7 +72,7 @@ def test_a_fresh_store_is_empty(store: Store) -> None:
     assert store.workspace_facts() == []
     assert list(store.check()) == []
     assert {name: count for name, count in store.counts().items() if name != "bytes"} == {
-        "facts": 0, "identifiers": 0, "customers": 0, "checkpoints": 0
+        "facts": 0, "identifiers": 0, "customers": 0, "checkpoints": 0, "linked": 0
     }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_a_unit_is_read_once_it_ends(store: Store) -> None:
     assert store.resolve(ANN) == Known(1, 1, bucket_of(ANN))
 
 
-@pytest.mark.parametrize("offered", [[7, 3], [7, 8, 7]], ids=["stored", "twice in the unit"])
+@pytest.mark.parametrize("offered", [[7, 2], [7, 8, 7]], ids=["stored", "twice in the unit"])
 def test_an_id_is_taken_once(store: Store, offered: list[int]) -> None:
     filled(store)
     before = everything(store)
@@ -234,6 +235,18 @@ def test_facts_are_found_by_leaf_and_after_a_position(store: Store) -> None:
     assert [row.position for row in store.facts([ann], 2)] == [4]
     assert store.facts([]) == []
     assert store.facts([Leaf(9, 9)]) == []
+
+
+def test_leaves_are_found_by_what_their_facts_hold_where_and_when(store: Store) -> None:
+    filled(store)
+    ever = 1 << 62
+    assert store.holding(0, 6, 0, ever, b"body") == [1, 2, 3]
+    assert store.holding(0, 6, 0, ever, b"body 6") == [2]
+    assert store.holding(0, 6, 0, ever, b"nobody") == []
+    assert store.holding(1, 4, 0, ever, b"body") == [1]  # behind the first, through the fourth
+    assert store.holding(4, 5, 0, ever, b"body") == [3]
+    assert store.holding(0, 6, 50, 60, b"body") == [3]  # from 50 on, before 60
+    assert store.holding(0, 6, 0, 10, b"body") == []
 
 
 def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
@@ -402,3 +415,18 @@ def test_a_verdict_changes_and_what_a_link_is_does_not(store: Store) -> None:
         unit.judge([link._replace(verdict="")])
     assert store.links(3) == [link._replace(verdict="")]
     assert store.verdicts() == {}
+
+
+def test_links_are_read_as_far_as_asked(store: Store) -> None:
+    filled(store)
+    rows = [LinkRow(1, 3, 50, fact_id(5), 5), LinkRow(2, 3, 20, fact_id(6), 6), LinkRow(1, 2, 90, fact_id(2), 2)]
+    with store.unit() as unit:
+        unit.add_links(rows)
+    assert sorted(store.links(3)) == sorted(rows[:2])
+    assert store.links(3, 0, Until(at=49)) == [rows[1]]
+    assert store.links(3, 0, Until(position=5)) == [rows[0]]
+    assert store.links(3, 0, Until(at=50, position=6)) == store.links(3)
+    assert store.links(3, 1, Until(at=20)) == [rows[1]], "as many of those that count, not of all"
+    assert store.links(3, 0, Until(at=19)) == []
+    with store.unit() as unit:
+        assert unit.links(1, 0, Until(at=50)) == [rows[0]]
