@@ -371,10 +371,15 @@ def test_s9_two_teams_in_the_same_second_and_one_of_them_wins(
     try:
         eventually(lambda: len(one.what("sent") + one.what("held")) >= 6, 40)
         eventually(lambda: len(two.what("sent") + two.what("held")) >= 6, 40)
-        for account in accounts:
-            assert box.to(f"{account.lower()}@example.org") == 1, box.mails
         held = one.what("held") + two.what("held")
-        assert len(one.what("sent")) + len(two.what("sent")) == 6
+        unheard = sum("HUB_UNREACHABLE" in line["why"] for line in held)
+        for account in accounts:
+            assert box.to(f"{account.lower()}@example.org") <= 1, box.mails
+        sent = len(one.what("sent")) + len(two.what("sent"))
+        # Whoever cannot ask in time does not act: on a loaded machine that may be both of them.
+        assert sent == len(box.mails) <= 6
+        assert sent + unheard >= 6
+        assert sent >= 1
         assert all("contact_pressure" in line["why"] and "until" in line["why"] for line in held), held
         assert all("email" in line["why"] or "HUB_UNREACHABLE" in line["why"] for line in held)
     finally:

@@ -19,7 +19,8 @@ from tests.joining import EXAMPLE, joined
 from tests.waiting import eventually
 
 READS = (
-    "{service: [identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences]}"
+    "{service: [identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences,"
+    " claims]}"
 )
 
 
@@ -183,7 +184,7 @@ def test_what_a_touchpoint_may_not_see_still_binds_it(crew: Crew) -> None:
         assert held.verdict.reason == "The customer is trying to solve a problem."
         assert "journeys" in customer.context().content.hidden
         sections = {s.name for s in email.runtime().machine.replica.all()[0].sections}
-        assert not sections & {"journeys", "timeline", "identity", "traits.financial"}
+        assert not sections & {"journeys", "timeline", "traits.financial"}
         teller.track("transfer.completed", transfer_id="T")
         eventually(lambda: customer.decide(offer).allowed)
 

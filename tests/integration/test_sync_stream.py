@@ -231,7 +231,8 @@ def test_a_new_plan_is_sent_before_any_context_that_it_folded() -> None:
             old = stream.frame(1).context
             files = read_directory(EXAMPLE)
             whole = (
-                "[identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences]"
+                "[identity, traits.business, journeys, activity, timeline, interactions, decisions, actions, audiences,"
+                " claims]"
             )
             assert whole in files["touchpoints.yaml"]
             files["touchpoints.yaml"] = files["touchpoints.yaml"].replace(whole, "[activity]")
