@@ -165,6 +165,9 @@ def test_a_session_by_the_old_name_goes_on_and_its_own_facts_stay_in_sight(hub: 
             deadline = time.monotonic() + 10
             while not condition() or told % 5:
                 assert time.monotonic() < deadline
+                eventually(
+                    lambda: app.status()["waiting"] < 20
+                )  # an overlay shows so many pending facts, not any number
                 cookie.track("help.searched")
                 told += 1
                 if cookie.context().count("help.searched") != told:
@@ -178,8 +181,8 @@ def test_a_session_by_the_old_name_goes_on_and_its_own_facts_stay_in_sight(hub: 
         say(desk, statement("retraction", "account=A", "cookie=c", of=link))
         until(lambda: not cookie.context().seen("call.started"))
         assert cookie.context().journey("money_transfer").active
-        eventually(lambda: not account.context().seen("help.searched"))
-        assert not account.context().seen("transfer.started")
+        eventually(lambda: not account.context().seen("transfer.started"))
+        assert not account.context().seen("help.searched")
         assert app.flush(10)
         eventually(lambda: desk.context("cookie=c").version == cookie.context().version)
         assert cookie.context().count("help.searched") == told

@@ -22,9 +22,10 @@ from segue.v1 import replay_service_pb2, replay_service_pb2_grpc
 from segue.wire import fact_from_bytes
 from segue.wire_replay import Asked
 from segue_hub.checking.plan_check import read_directory
+from segue_hub.server import replay_service
 from segue_hub.services.failure import Refusal
 from segue_hub.services.plan_archive import PlanArchive
-from segue_hub.services.replays import AT_ONCE, Wanted
+from segue_hub.services.replays import AT_ONCE, STALLED, Wanted
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.building import small
@@ -32,6 +33,7 @@ from tests.calling import calling, event, now, refusal
 from tests.joining import EXAMPLE, joined
 from tests.replaying import moments, replayed, unlike
 from tests.serving import free_port
+from tests.waiting import eventually
 
 CALL = Asked(kind="event", type="call.started")
 DAY = 86_400_000_000
@@ -158,7 +160,26 @@ def test_only_so_many_are_under_way_at_once(hub: RunningHub) -> None:
     with pytest.raises(Refusal, match="are under way"):
         replays.begin(wanted, "chat")
     replays.end(begun[0])
+    begun[0] = replays.begin(wanted, "chat")
+    # One that nobody reads makes room.
+    begun[1].stepped_at -= STALLED
     replays.begin(wanted, "chat")
+    with pytest.raises(Refusal, match="nobody read this replay for 30 s"):
+        replays.stepped(begun[1])
+    replays.stepped(begun[0])
+
+
+def test_one_that_is_given_up_leaves_nothing_behind(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_service, "BATCH", 1)
+    with calling(hub.address, hub.key("ivr")) as ivr:
+        started = [event("call.started", f"account=A-{n}", note="x" * 5_000) for n in range(400)]
+        assert set(ivr.statuses(*started)) == {"ACCEPTED"}
+    running = hub.hub.replays._under_way
+    asked = moments(hub.address, hub.key("chat"), CALL)
+    assert next(asked).fact.type == "call.started"
+    assert len(running) == 1, "two megabytes wait for a reader"
+    asked.close()
+    eventually(lambda: not running)
 
 
 # What cannot be made again.

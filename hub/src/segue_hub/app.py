@@ -200,7 +200,7 @@ class Hub:
         self.moments = Moments(self.store, self.plans, self.clock, fact_from_bytes)
         self.identities = Identities(self.store)
         self.past = Past(self.store, self.identities, fact_from_bytes)
-        self.replays = Replays(self.store, self.plans, self.contexts, fact_from_bytes)
+        self.replays = Replays(self.store, self.plans, self.contexts, fact_from_bytes, self.clock)
         self.sweep = Sweep(self.store, self.plans, self.contexts, self.ingest, fact_from_bytes)
         self.overview = Overview(
             self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints,

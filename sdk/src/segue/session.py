@@ -175,10 +175,15 @@ class Session(Coordination):
 
     def _record(self, question: Question, decision: Decision, context: Context) -> None:
         """The answer becomes a fact when it changed for this customer, or an action may follow."""
-        answers, answer = self._held.last_answers, answer_of(decision)
-        key = (answer, decision.reason, decision.allowed)
-        if decision.action is None and question.record == "changed" and answers.get(question.name) == key:
-            return
+        answers = self._held.last_answers
+        if decision.action is None:
+            answer = json_text(decision.value)
+            key = (answer, decision.reason, False)
+            if question.record == "changed" and answers.get(question.name) == key:
+                return
+        else:
+            answer = answer_of(decision)
+            key = (answer, decision.reason, decision.allowed)
         answers[question.name] = key
         decision.id = self._runtime.ids.next()
         made, basis = copy(decision), basis_of(context, self.purpose)  # as it is now: a place may be refused later

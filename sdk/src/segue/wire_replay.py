@@ -88,19 +88,16 @@ class Reader:
         fact = fact_from_wire(message.fact)
         if message.gap:
             return Moment(fact, message.customer, message.at, gap=message.gap)
-        moment = Moment(
-            fact, message.customer, message.at, self._plan(message.plan, message.workspace), NOBODY,
-            tuple(fact_from_wire(own) for own in message.overlay), FRESH, message.version, self.channel,
-            self.touchpoint,
-            late=message.late, merged_late=message.merged_late, narrowed=message.narrowed,
+        basis, freshness, channel, touchpoint = Basis(message.version), FRESH, self.channel, self.touchpoint
+        if fact.kind == DECISION:
+            details, basis = fact.properties, basis_from(fact.properties)
+            freshness = Freshness(str(details.get("freshness", MISSING)), int(details.get("age_us", 0)))
+            channel, touchpoint = fact.channel, fact.touchpoint
+        return Moment(
+            fact, message.customer, message.at, self._plan(message.plan, message.workspace),
+            self._projected(message, basis), tuple([fact_from_wire(own) for own in message.overlay]), freshness,
+            message.version, channel, touchpoint, basis, "", message.late, message.merged_late, message.narrowed,
         )  # fmt: skip
-        if fact.kind != DECISION:
-            return replace(moment, projected=self._projected(message, Basis(message.version)))
-        details, basis = fact.properties, basis_from(fact.properties)
-        freshness = Freshness(str(details.get("freshness", MISSING)), int(details.get("age_us", 0)))
-        return replace(
-            moment, projected=self._projected(message, basis), freshness=freshness, basis=basis, channel=fact.channel
-        )
 
     def _plan(self, digest: str, workspace: str) -> Plan:
         """A plan with its workspace; the same object for the same."""

@@ -84,6 +84,7 @@ class ReplayService(rpc.ReplayServiceServicer):
                 if not self._gate.still_valid(context):
                     raise Refusal("KEY_INVALID", "this key is not valid any more")
                 yield batch.taken()
+                self._replays.stepped(replay)
                 turn = told = now()
             elif at - turn > TURN:
                 await asyncio.sleep(0)

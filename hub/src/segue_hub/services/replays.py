@@ -15,7 +15,7 @@ from typing import Final
 
 from segue.domain.fact import DECISION, EVENT, Fact
 from segue.domain.grant import SERVICE
-from segue.domain.instant import NEVER
+from segue.domain.instant import NEVER, SECOND
 from segue.domain.plan import Plan
 from segue.domain.vocabulary import did_you_mean
 
@@ -29,6 +29,8 @@ from .recollection import Entry, Recollection
 
 AT_ONCE: Final = 4
 """Replays of one hub at once."""
+STALLED: Final = 30 * SECOND
+"""Microseconds without a step, after which a replay that nobody reads makes room for others that wait."""
 WINDOW: Final = 4096
 """Positions of the log that are searched in one go."""
 LEAVES: Final = 100_000
@@ -85,13 +87,17 @@ class Replays:
         plans: the plan in force, and the history.
         contexts: how far the log is folded.
         decode: a fact as the store keeps it.
+        clock: the hub's time in microseconds.
     """
 
-    def __init__(self, store: Store, plans: Plans, contexts: Contexts, decode: Callable[[bytes], Fact]) -> None:
+    def __init__(
+        self, store: Store, plans: Plans, contexts: Contexts, decode: Callable[[bytes], Fact], clock: Callable[[], int]
+    ) -> None:
         self._store = store
         self._plans = plans
         self._contexts = contexts
         self._decode = decode
+        self._clock = clock
         self._under_way: set[Lookback] = set()
 
     def begin(self, wanted: Wanted, touchpoint: str) -> Lookback:
@@ -104,8 +110,7 @@ class Replays:
             raise Refusal("INPUT_INVALID", "decision: name a question, or facts to ask at (ask_at), and not both")
         if not 0 <= wanted.since < wanted.until <= NEVER:
             raise Refusal("INPUT_INVALID", "until: is not after since. Give a later instant, or none")
-        if len(self._under_way) >= AT_ONCE:
-            raise overloaded(f"{AT_ONCE} replays are under way", 1000)
+        self._make_room()
         archive = PlanArchive(self._store, self._plans, self._decode)
         plan = archive.current if wanted.plan == NOW or wanted.type else None
         if wanted.plan not in ("", NOW):
@@ -116,8 +121,28 @@ class Replays:
         through = self._contexts.position
         hindsight = Hindsight(self._store, archive, self._decode, touchpoint, through, plan)
         replay = Lookback(self._store, archive, self._decode, hindsight, wanted, touchpoint, through)
+        self.stepped(replay)
         self._under_way.add(replay)
         return replay
+
+    def _make_room(self) -> None:
+        if len(self._under_way) < AT_ONCE:
+            return
+        slowest = min(self._under_way, key=lambda replay: replay.stepped_at)
+        if self._clock() - slowest.stepped_at < STALLED:
+            raise overloaded(f"{AT_ONCE} replays are under way", 1000)
+        slowest.given_up = True
+        self.end(slowest)
+
+    def stepped(self, replay: Lookback) -> None:
+        """It goes on: somebody reads.
+
+        Raises:
+            Refusal: OVERLOADED, where it had to make room because nobody did.
+        """
+        if replay.given_up:
+            raise overloaded(f"nobody read this replay for {STALLED // SECOND} s, and another one waited", 1000)
+        replay.stepped_at = self._clock()
 
     def end(self, replay: Lookback) -> None:
         """Makes room for another."""
@@ -146,6 +171,8 @@ class Lookback:
         touchpoint: whose it is.
         channel: of the touchpoint, by the plan in force.
         positions: how many the log has that are looked at.
+        stepped_at: when it last went on.
+        given_up: whether it had to make room.
     """
 
     def __init__(
@@ -163,6 +190,8 @@ class Lookback:
         self.touchpoint = touchpoint
         self.channel = archive.current.grant(touchpoint).channel or touchpoint
         self.positions = through
+        self.stepped_at = 0
+        self.given_up = False
 
     def walk(self) -> Walk:
         """Everything, once."""
