@@ -220,3 +220,14 @@ def test_a_file_that_is_opened_again_has_the_same_ledger(tmp_path: Path) -> None
     assert everything(again) == before
     assert list(again.check()) == []
     again.close()
+
+
+def test_rows_that_belong_to_nothing_are_found(store: Store) -> None:
+    listening(store)
+    assert list(store.check()) == []
+    with store.unit() as unit:
+        unit.ledger.set_members([(7, 9, 50)])
+        unit.ledger.keep_cursor(EXPORT._replace(number=2, audience=8))
+    assert sorted(store.check()) == [
+        "1 cursors of audiences that are not kept", "1 members of audiences that nobody watches"
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ import apsw
 import pytest
 from segue.domain.identifier import Identifier
 from segue_hub.storage.ports import Checkpoint, IdTaken, Key, Leaf, StoreBroken, StoredPlan, StoreFull, bucket_of
-from segue_hub.storage.sqlite import SqliteStore, StoreInUse, places
+from segue_hub.storage.sqlite import SqliteStore, StoreInUse, leaf_index
 from segue_hub.storage.sqlite.schema import migrate, migrations
 
 from tests.conformance.test_storage import ANN, COOKIE, add, everything, fact_id, filled, know
@@ -115,11 +115,11 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
     again.close()
 
 
-def test_facts_are_found_by_their_leaf_wherever_their_places_are(
+def test_facts_are_found_by_their_leaf_wherever_the_index_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Places move from the small table into the large one, a bucket at a time; a unit that raises moves none."""
-    monkeypatch.setattr(places, "EVERY", 3)
+    """Entries move from the small table into the large one, a bucket at a time; a unit that raises moves none."""
+    monkeypatch.setattr(leaf_index, "EVERY", 3)
     names = [Identifier("account", f"A-{number}") for number in range(40)]
     wanted: dict[int, list[int]] = {number: [] for number in range(40)}
     store, position, chance = SqliteStore(tmp_path / "segue.db"), 0, random.Random(7)
@@ -147,12 +147,13 @@ def test_facts_are_found_by_their_leaf_wherever_their_places_are(
             assert sorted(row.position for row in found) == [at for at in positions if at > after]
             between = store.facts([Leaf(leaf, bucket_of(names[leaf]), after * 10, after * 10 + 300)])
             assert sorted(row.position for row in between) == [at for at in positions if after <= at < after + 30]
-    (moved,), (fresh,) = (next(store._writer.execute(f"SELECT count(*) FROM {t}")) for t in ("places", "fresh_places"))
+    tables = ("leaf_index", "fresh_leaf_index")
+    (moved,), (fresh,) = (next(store._writer.execute(f"SELECT count(*) FROM {table}")) for table in tables)
     assert moved > 50
     assert fresh > 50
     assert moved + fresh == position
     assert not any("find" in fault for fault in store.check())
-    store._writer.execute("DELETE FROM places WHERE position = (SELECT min(position) FROM places)")
+    store._writer.execute("DELETE FROM leaf_index WHERE position = (SELECT min(position) FROM leaf_index)")
     faults = [fault for fault in store.check() if "find" in fault]
     assert faults == ["1 facts that their leaf does not find, or finds twice"]
     store.close()

@@ -11,8 +11,12 @@ from segue.domain.content import Content
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
 from segue.domain.plan import Plan
+from segue.wire import fact_from_bytes
+from segue_hub.services.contexts import Contexts
 from segue_hub.services.head import FORK_EVERY, Head
+from segue_hub.services.plans import Plans
 from segue_hub.services.timers import Timers
+from segue_hub.storage.memory import MemoryStore
 
 from tests.building import BEGIN, fact, realistic
 
@@ -68,6 +72,23 @@ def test_one_wake_up_that_fails_silences_no_other() -> None:
     assert timers._task.cancelled()
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_timers_that_are_closed_as_a_wake_up_is_armed_end(turns: int) -> None:
+    """Counterexample (Python 3.11): a wait that ends in the turn in which it is cancelled swallows the cancellation."""
+
+    async def act() -> None:
+        timers = Timers(lambda: 0)
+        timers.start()
+        await asyncio.sleep(0)
+        timers.arm("one", 10**9, lambda _: None)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await timers.close()
+
+    asyncio.run(act())
+
+
 def transfers(count: int, first: int) -> list[Fact]:
     """Facts ten milliseconds apart."""
     return [
@@ -108,3 +129,24 @@ def test_late_facts_now_and_then_leave_a_head_bounded_and_right() -> None:
             assert head.apply(plan, one)
             assert len(head._tail) <= BOUND
     assert told(head.content, plan) == told(fold(plan, sorted(facts, key=lambda f: f.order)), plan)
+
+
+def test_the_head_that_nobody_asked_for_goes_first() -> None:
+    store = MemoryStore()
+    plans = Plans(store, lambda: BEGIN)
+    contexts = Contexts(store, plans, fact_from_bytes, heads=3)
+
+    def keep(customer: int) -> None:
+        contexts._keep(customer, Head(Content(), 1, whole=True, checkpointed=1), plans.current)
+
+    for customer in (1, 2, 3, 4):
+        keep(customer)
+    assert sorted(contexts._heads) == [2, 3, 4], "all were asked for, so the oldest"
+    contexts.read(2)
+    keep(5)
+    assert sorted(contexts._heads) == [2, 4, 5]
+    for customer in range(6, 60):
+        contexts.read(2)
+        keep(customer)
+        assert 2 in contexts._heads
+        assert len(contexts._heads) == 3

@@ -84,7 +84,10 @@ class Listeners:
                 continue
             listening.failures = 0
             listening.parts.popleft()
-            listening.heard(mark)
+            try:
+                listening.heard(mark)
+            except Exception:  # it was heard: said, and acknowledged with the next or when the stream is opened anew
+                log.exception("segue: what %s heard cannot be acknowledged now", listening.name)
 
     def _next(self) -> Listening | None:
         """The next one to be told, waited for; None at the end. Called while holding the lock."""

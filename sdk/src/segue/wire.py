@@ -124,8 +124,8 @@ def fact_from_wire(message: fact_pb2.Fact) -> Fact:
     Raises:
         FactError: the message has no body, or one that is no JSON.
     """
-    kind = message.WhichOneof("body")
-    if kind == EVENT:
+    kind = EVENT if message.HasField("event") else message.WhichOneof("body")
+    if kind is EVENT:
         raw = message.event.properties or b"{}"
     elif kind in _DETAILS:
         raw = getattr(message, kind).details or b"{}"

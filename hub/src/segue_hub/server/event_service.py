@@ -49,7 +49,8 @@ class EventService(rpc.EventServiceServicer):
         try:
             if len(request.facts) > MOST:
                 raise Refusal("BATCH_TOO_LARGE", f"facts: {len(request.facts)} in one batch. Send at most {MOST}")
-            facts = [_read(message) for message in request.facts]
+            messages = list(request.facts)  # walked through more than once, and each walk would make them anew
+            facts = [_read(message) for message in messages]
             tallies = checked([_tally(message) for message in request.tallies])
             about = [fact for fact in facts if isinstance(fact, Fact) and fact.kind in WORKSPACE_KINDS]
             grant = self._grant(context, everybodys=bool(facts) and len(about) == len(facts))
@@ -57,7 +58,7 @@ class EventService(rpc.EventServiceServicer):
                 told = iter(await self._workspace.publish(about, grant, request.sent_at))
                 own = set(map(id, about))
                 facts = [next(told) if id(fact) in own else fact for fact in facts]
-            results = await self._ingest.publish(facts, grant, request.sent_at, tallies, request.facts)
+            results = await self._ingest.publish(facts, grant, request.sent_at, tallies, messages)
         except Refusal as error:
             await refuse(context, error)
         if results.count(ACCEPTED) == len(results):

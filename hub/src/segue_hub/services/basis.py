@@ -15,6 +15,8 @@ from segue.domain.tree_reading import counted
 
 _BESIDE: Final = frozenset({"audiences", "guardrails", "touchpoints", "maps", "identifiers", "blocked", "timeline"})
 """Sections of a document that no membership reads; who is one customer is told by `Resolved`."""
+_RULES: Final = 1
+"""Raised where fold or derivation come to mean something else by the same plan."""
 _WORDS: Final = frozenset({"title", "goal", "owner", "status", "parent", "value", "targets"})
 """What a map says for people and reports."""
 
@@ -30,6 +32,7 @@ def basis(plan: Plan, name: str) -> str:
         read["maps"] = {m: {k: v for k, v in body.items() if k not in _WORDS} for m, body in maps.items()}
         incidents |= plan.incidents_of("maps.")
     told = {
+        "rules": _RULES,
         "tree": tree,
         "read": read,
         "kept": {word: plan.kept(word) for word in counted(tree)},

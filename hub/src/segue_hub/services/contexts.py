@@ -22,7 +22,7 @@ from ..storage.ports import Checkpoint, Known, Leaf, Store
 from .entry import Entry
 from .head import Head, head_of
 from .plans import News, Plans
-from .resolution import Resolved
+from .resolved import Resolved
 
 HEADS: Final = 100_000
 """Live heads kept."""
@@ -106,7 +106,7 @@ class Contexts:
                 counts[way] += 1
                 head.position = entry.position
             else:
-                self._take_in(customer, self._fold(customer, plan), plan)
+                self._take_in(customer, self._folded_late(customer, head, entry, plan), plan)
 
     def _take_in(self, customer: int, head: Head, plan: Plan) -> None:
         """Keeps a head that was read of the store, unless that is ahead: then what is left of the unit is not hers."""
@@ -197,6 +197,25 @@ class Contexts:
         head = head_of(plan, facts, {name for name, _ in members})
         head.moved = max((own.moved for _, own in members), default=NEVER)
         return head
+
+    def _folded_late(self, customer: int, head: Head, entry: Entry, plan: Plan) -> Head:
+        """A head with a late fact: from the newest mark before it, or from the first fact."""
+        rewound = head.rewound(entry.fact)
+        through = rewound.content.through if rewound is not None else None
+        if rewound is None or through is None:
+            return self._fold(customer, plan)
+        with self._store.snapshot():
+            members = self._store.members(customer)
+            if max((own.moved for _, own in members), default=NEVER) != head.moved:
+                return self._fold(customer, plan)
+            leaves = [Leaf(own.number, own.bucket, max(own.since, through[0]), own.until) for _, own in members]
+            rows = self._store.facts(leaves)
+        # What a unit brought that is not folded yet may be earlier than the mark: it has its turn later.
+        facts = [self._decode(row.body) for row in rows if row.position <= entry.position]
+        rewound.follow(plan, sorted([fact for fact in facts if fact.order > through], key=lambda fact: fact.order))
+        self.counts["refolds"] += 1
+        rewound.position = entry.position
+        return rewound
 
     def folded(self, customer: int, plan: Plan) -> Head:
         """By a plan that is not in force, from the first fact; not kept."""

@@ -1,22 +1,27 @@
 """A head: one customer's folded content, kept so that the next fact costs a step.
 
-Owns the cheap path for small inversions: forks taken behind the newest facts, from which a late one is folded again.
+Owns the cheap path for small inversions: forks taken behind the newest facts, from which a late one is folded again;
+and marks further back in a long life, so that a later one need not be folded from the first fact.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from segue.domain.content import Content
-from segue.domain.fact import STATEMENTS, Fact
+from segue.domain.fact import EVENT, STATEMENTS, Fact
 from segue.domain.fold import step
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
 
 FORK_EVERY: Final = 8
 """Facts between forks; two are kept, so that a fact at most this late is folded from a fork."""
+MARK_EVERY: Final = 256
+"""Facts between marks."""
+MARKS: Final = 64
+"""Marks kept at most; beyond, every other one goes."""
 STEP: Final = "steps"
 LATE: Final = "late"
 
@@ -32,7 +37,10 @@ class Head:
         used: whether it was asked for since somebody last looked for what to let go of.
     """
 
-    __slots__ = ("_base", "_mark", "_middle", "_tail", "checkpointed", "content", "moved", "position", "used")
+    __slots__ = (
+        "_base", "_mark", "_marks", "_middle", "_next_mark", "_tail", "checkpointed", "content", "moved", "position",
+        "used",
+    )  # fmt: skip
 
     def __init__(self, content: Content, position: int, *, whole: bool, checkpointed: int = 0) -> None:
         self.content = content
@@ -45,6 +53,8 @@ class Head:
         self._tail: list[Fact] = []
         self._middle: Content | None = None
         self._mark = 0
+        self._marks: list[Content] = []
+        self._next_mark = content.facts + MARK_EVERY
 
     def apply(self, plan: Plan, fact: Fact) -> str:
         """Folds one more fact in.
@@ -52,12 +62,14 @@ class Head:
         Returns:
             STEP, LATE where it was folded from a fork, or nothing where it is too late for those: then nothing changed.
         """
-        content = self.content
-        if fact.kind in STATEMENTS:
+        content, at = self.content, fact.occurred_at
+        if fact.kind is not EVENT and fact.kind in STATEMENTS:
             return STEP  # it selects links and is not folded; kept among the newest facts, it would break their order
-        if not content.sorts_last((fact.occurred_at, fact.seq, fact.id)):
+        through = content.through
+        # Nearly always it is later than all that was folded; a tie, and what is late, is looked at closely.
+        if (at <= content.at or (through is not None and at <= through[0])) and not content.sorts_last(fact.order):
             return LATE if self._insert(plan, fact) else ""
-        step(content, plan, fact)
+        self._step(plan, fact)
         tail = self._tail
         tail.append(fact)
         if len(tail) >= 2 * FORK_EVERY and len(tail) >= self._mark + FORK_EVERY:
@@ -67,25 +79,71 @@ class Head:
             self._middle, self._mark = content.fork(), len(tail)
         return STEP
 
+    def follow(self, plan: Plan, facts: Sequence[Fact]) -> None:
+        """Folds many at once that sort last, in their order; forks are taken behind the newest of them only."""
+        early, newest = facts[: -3 * FORK_EVERY], facts[-3 * FORK_EVERY :]
+        for fact in early:
+            if fact.kind not in STATEMENTS:
+                self._step(plan, fact)
+        if early:
+            self._base, self._tail, self._middle, self._mark = self.content.fork(), [], None, 0
+        for fact in newest:
+            self.apply(plan, fact)
+
+    def _step(self, plan: Plan, fact: Fact) -> None:
+        content = self.content
+        step(content, plan, fact)
+        if content.facts >= self._next_mark:
+            self._marks.append(content.fork())
+            self._next_mark = content.facts + MARK_EVERY
+            if len(self._marks) > MARKS:
+                del self._marks[::2]
+
     def hold_apart(self, names: frozenset[Identifier]) -> None:
         """These are named by the customer's facts, and not the customer's."""
         for content in (self.content, self._base, self._middle):
             if content is not None:
                 content.apart |= names
 
+    def rewound(self, fact: Fact) -> Head | None:
+        """As it was at the newest mark before a fact, for what follows to be folded again; None where there is none."""
+        self._forget_marks(fact)
+        if not self._marks:
+            return None
+        head = Head(self._marks[-1].fork(), self.position, whole=False, checkpointed=self.checkpointed)
+        head.hold_apart(self.content.apart)
+        head.moved, head._marks = self.moved, self._marks
+        return head
+
+    def _forget_marks(self, fact: Fact) -> None:
+        """Those that a late fact belongs before are of another life."""
+        marks = self._marks
+        while marks and not marks[-1].sorts_last(fact.order):
+            self._next_mark = marks.pop().facts
+
     def _insert(self, plan: Plan, fact: Fact) -> bool:
         base = self._base
         if base is not None and not base.sorts_last(fact.order):
             return False
-        tail = self._tail
-        insort(tail, fact, key=lambda other: other.order)
-        content = base.fork() if base is not None else Content(apart=self.content.apart)
-        for other in tail:
-            step(content, plan, other)
-        self.content, self._middle, self._mark = content, None, 0
-        if len(tail) > 3 * FORK_EVERY:
-            self._base = content.fork()
-            tail.clear()
+        self._forget_marks(fact)
+        middle, tail = self._middle, self._tail
+        if middle is not None and not middle.sorts_last(fact.order):
+            middle = None
+        nearest, start = (middle, self._mark) if middle is not None else (base, 0)
+        content = nearest.fork() if nearest is not None else Content(apart=self.content.apart)
+        insort(tail, fact, lo=start, key=lambda other: other.order)
+        # Behind a new base some facts are kept: the next one may be late as well.
+        done = len(tail) - 2 * FORK_EVERY
+        if len(tail) <= 3 * FORK_EVERY or done < start:
+            done = 0
+        for place in range(start, len(tail)):
+            if done and place == done:
+                self._base = content.fork()
+            step(content, plan, tail[place])
+        self.content = content
+        if done or middle is None:
+            self._middle, self._mark = None, 0
+        del tail[:done]
         return True
 
 
@@ -101,7 +159,6 @@ def head_of(plan: Plan, facts: Iterable[tuple[int, Fact]], members: Collection[I
     head = Head(Content(), 0, whole=True)
     named = {name for _, fact in found if fact.kind not in STATEMENTS for name in fact.identifiers}
     head.hold_apart(frozenset(named.difference(members)))
-    for position, fact in found:
-        head.apply(plan, fact)
-        head.position = max(head.position, position)
+    head.follow(plan, [fact for _, fact in found])
+    head.position = max((position for position, _ in found), default=0)
     return head

@@ -98,6 +98,9 @@ class LedgerReads(Protocol):
     def ledger_counts(self) -> dict[str, int]:
         """Members, tellings and wake-ups, as numbers of rows."""
 
+    def ledger_faults(self) -> list[str]:
+        """Every fault found in the ledger's rows, in words; nothing where they are sound."""
+
 
 class LedgerWrites(Protocol):
     """Writes the ledger, within a unit."""

@@ -96,6 +96,11 @@ class MemoryStore:
         rows = [row for key in sorted(self._linked.get(number, ())) if until.keeps(row := self._links[key])]
         return rows[:limit] if limit else rows
 
+    def held(self, strong: Sequence[int]) -> list[LinkRow]:
+        """See `ports.Links.held`."""
+        keys = (key for number in strong for key in sorted(self._linked.get(number, ())) if key[0] == number)
+        return [row for row in (self._links[key] for key in keys) if not row.verdict]
+
     def statements(self, number: int) -> list[StatementRow]:
         """See `ports.Links.statements`."""
         return [row for row in self._statements.values() if number in (row.strong, row.weak)]
@@ -204,6 +209,7 @@ class MemoryStore:
         lost = sum(1 for customer in self._customers() if customer not in self._names and customer not in eras)
         if lost:
             yield f"{lost} identifiers without a customer"
+        yield from self.ledger.ledger_faults()
 
     def _place(self, number: int, known: Known) -> None:
         name = self._names[number]

@@ -69,6 +69,20 @@ class MemoryLedger:
             tellings = sum(len(waiting) for waiting in self._tellings.values())
         return {"members": len(self._told), "tellings": tellings, "wake_ups": len(self._wakes)}
 
+    def ledger_faults(self) -> list[str]:
+        """See `ledger_ports.LedgerReads.ledger_faults`."""
+        with self._lock:
+            strays = {
+                "tellings without a cursor": sum(
+                    len(waiting) for number, waiting in self._tellings.items() if number not in self._cursors
+                ),
+                "members of audiences that nobody watches": sum(row[1] not in self._audiences for row in self._told),
+                "cursors of audiences that are not kept": sum(
+                    cursor.audience not in self._audiences for cursor in self._cursors.values()
+                ),
+            }
+        return [f"{count} {text}" for text, count in strays.items() if count]
+
 
 class MemoryLedgerUnit:
     """See `ledger_ports.LedgerWrites`.

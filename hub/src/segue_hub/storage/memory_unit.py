@@ -73,6 +73,10 @@ class MemoryUnit:
         """See `ports.Links.links`."""
         return self._store.links(number, limit, until)
 
+    def held(self, strong: Sequence[int]) -> list[LinkRow]:
+        """See `ports.Links.held`."""
+        return self._store.held(strong)
+
     def statements(self, number: int) -> list[StatementRow]:
         """See `ports.Links.statements`."""
         return self._store.statements(number)

@@ -162,6 +162,9 @@ class Links(Protocol):
     def links(self, number: int, limit: int = 0, until: Until = ALL) -> list[LinkRow]:
         """The links of an identifier, at most `limit` of them unless that is 0."""
 
+    def held(self, strong: Sequence[int]) -> list[LinkRow]:
+        """The links with an empty verdict that have these identifiers as their stronger ends."""
+
     def statements(self, number: int) -> list[StatementRow]:
         """What was said about the links of an identifier."""
 

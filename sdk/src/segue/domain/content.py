@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .activity import Activity
 from .claim import Claim
+from .consent import Bound
 from .expression.value import NEVER
 from .fact import Fact, Order
 from .identifier import Identifier
@@ -48,11 +49,14 @@ class Content:
         through: order of the last fact, None before the first.
         facts: how many facts were folded.
         groups: which identifiers were held to be one, as of `at` (a consent binds them, ID4).
+        traits: by name. These three are replaced, not changed, so that those who have none share one empty table.
         consents: by purpose, then identifier: state and time.
         subscriptions: by `channel:topic`, then identifier.
         timeline: the newest facts, oldest first.
         activity: by channel and by event type.
         journeys: running, by (map, key).
+        ended: journeys that ended, the last of them last.
+        tallies: by map, what became of those that ended. This is replaced, not changed.
         next_due: a lower bound of the next deadline of a running journey.
         caps: by slot (a guardrail, or one and what it counts by), when its newest counted actions were completed.
         reservations: by id, places under caps that are or were held. This and what follows is replaced, not changed.
@@ -68,15 +72,15 @@ class Content:
     through: Order | None = None
     facts: int = 0
     groups: dict[Identifier, int] = field(default_factory=dict)
-    traits: dict[str, Trait] = field(default_factory=dict)
-    consents: dict[str, dict[Identifier, tuple[str, int]]] = field(default_factory=dict)
-    subscriptions: dict[str, dict[Identifier, tuple[str, int]]] = field(default_factory=dict)
+    traits: Mapping[str, Trait] = NOTHING
+    consents: Mapping[str, Bound] = NOTHING
+    subscriptions: Mapping[str, Bound] = NOTHING
     timeline: list[Fact] = field(default_factory=list)
     activity: dict[str, Activity] = field(default_factory=dict)
     interactions: dict[str, Interaction] = field(default_factory=dict)
     journeys: dict[tuple[str, str], Journey] = field(default_factory=dict)
     ended: list[Journey] = field(default_factory=list)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = NOTHING
     decisions: list[Fact] = field(default_factory=list)
     actions: list[Fact] = field(default_factory=list)
     caps: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -92,10 +96,9 @@ class Content:
     def fork(self) -> Content:
         """A copy that can be folded further without touching this one."""
         return Content(
-            self.at, self.through, self.facts, dict(self.groups), dict(self.traits), dict(self.consents),
-            dict(self.subscriptions), list(self.timeline),
-            {name: seen.copy() for name, seen in self.activity.items()}, dict(self.interactions),
-            dict(self.journeys), list(self.ended), dict(self.tallies), list(self.decisions), list(self.actions),
+            self.at, self.through, self.facts, dict(self.groups), self.traits, self.consents, self.subscriptions,
+            list(self.timeline), {name: seen.copy() for name, seen in self.activity.items()}, dict(self.interactions),
+            dict(self.journeys), list(self.ended), self.tallies, list(self.decisions), list(self.actions),
             dict(self.caps), self.reservations, self.confirmed, self.claims, self.exposures, self.choices,
             self.next_due, self.hidden, self.apart,
         )  # fmt: skip

@@ -6,10 +6,11 @@ sorts last is one `step`; anything else is a fold from the first fact, or from a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .activity import NONE
+from .consent import Bound
 from .content import RECENT_KEPT, Content
 from .coordination import FOLDED, act, coordinate
 from .fact import (
@@ -61,13 +62,12 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     """Applies a fact that sorts after everything folded so far. Changes `content`."""
     at, kind = fact.occurred_at, fact.kind
     if kind != EVENT and kind in _SELECTING:
-        # Links and what is said about them select; time does not pass by them (ID2).
-        if kind == LINK:
-            content.through = (at, fact.seq, fact.id)
-            content.facts += 1
-            _link(content, fact.identifiers, plan)
+        _select(content, plan, fact)
         return
-    advance(content, plan, at)
+    if at > content.at:  # as `advance`, which every fact would have to call
+        if at >= content.next_due:
+            abandon_due(content, plan, at)
+        content.at = at
     content.through = (at, fact.seq, fact.id)
     content.facts += 1
     names = fact.identifiers
@@ -79,12 +79,12 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
         if not plan.folds_trait(fact.type):
             return
         source = fact.properties.get("source") or fact.touchpoint
-        content.traits[fact.type] = Trait(fact.properties["value"], source, at)
+        content.traits = {**content.traits, fact.type: Trait(fact.properties["value"], source, at)}
         return
     elif kind == CONSENT:
-        _bind(content, content.consents, fact.type, fact)
+        content.consents = _bound(content, content.consents, fact.type, fact)
     elif kind == SUBSCRIPTION:
-        _bind(content, content.subscriptions, f"{fact.channel}:{fact.type}", fact)
+        content.subscriptions = _bound(content, content.subscriptions, f"{fact.channel}:{fact.type}", fact)
     elif kind == ACTION:
         act(content, plan, fact)
     elif kind == DECISION:
@@ -101,6 +101,14 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     content.timeline.append(fact)
     if len(content.timeline) > plan.timeline:
         del content.timeline[: -plan.timeline]
+
+
+def _select(content: Content, plan: Plan, fact: Fact) -> None:
+    """Links and what is said about them select; time does not pass by them (ID2)."""
+    if fact.kind == LINK:
+        content.through = fact.order
+        content.facts += 1
+        _link(content, fact.identifiers, plan)
 
 
 def _answer(fact: Fact) -> Fact:
@@ -171,15 +179,12 @@ def _link(content: Content, identifiers: tuple[Identifier, ...], plan: Plan) -> 
         groups[identifier] = group
 
 
-def _bind(content: Content, table: dict[str, dict[Identifier, tuple[str, int]]], name: str, fact: Fact) -> None:
-    """A consent or subscription binds the identifiers that are linked at its time (ID4)."""
+def _bound(content: Content, table: Mapping[str, Bound], name: str, fact: Fact) -> Mapping[str, Bound]:
+    """A table in which a consent or subscription binds the identifiers that are linked at its time (ID4)."""
     groups = content.groups
     named = {groups[identifier] for identifier in fact.identifiers if identifier in groups}
     if not named:
-        return  # only blocked values: it binds nobody
+        return table  # only blocked values: it binds nobody
     said = (str(fact.properties["state"]), fact.occurred_at)
-    bound = dict(table.get(name, {}))
-    for identifier, group in groups.items():
-        if group in named:
-            bound[identifier] = said
-    table[name] = bound
+    bound = {**table.get(name, {}), **{other: said for other, group in groups.items() if group in named}}
+    return {**table, name: bound}

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 def recognise(content: Content, plan: Plan, fact: Fact, matchers: tuple[Matcher, ...]) -> None:
     """Applies an event to the journeys of `content`, which is already advanced to the event's time."""
     journeys, reference = content.journeys, fact.interaction
+    if reference is None and len(matchers) == 1 and not matchers[0].asks:
+        _decided(content, plan, fact, matchers[0])
+        return
     scope: Scope | None = None
     findings: list[tuple[Matcher, Found, str | None]] = []
     for matcher in matchers:
@@ -59,6 +62,13 @@ def recognise(content: Content, plan: Plan, fact: Fact, matchers: tuple[Matcher,
             return  # counted before: one call counts once, also where another journey has progressed since
         latest = max(touched, key=lambda name: (journeys[name].progress_at, name))
         journeys[latest] = _changed(journeys[latest], fact, told, content)
+
+
+def _decided(content: Content, plan: Plan, fact: Fact, matcher: Matcher) -> None:
+    """One map, and the type says it all: the shortest way."""
+    found, key = matcher.decided, matcher.map.key_of(fact, None)
+    if found is not None and found != NOTHING and key is not None:
+        _apply(content, plan, fact, matcher.map, found, key)
 
 
 def _apply(content: Content, plan: Plan, fact: Fact, journey_map: JourneyMap, found: Found, key: str) -> bool:
@@ -121,7 +131,7 @@ def _orphan(content: Content, journey_map: JourneyMap, key: str, at: int) -> Non
     del content.ended[:-ENDED_KEPT]
     tally = (content.tallies.get(journey_map.name) or Tally()).copy()
     tally.orphan_goals += 1
-    content.tallies[journey_map.name] = tally
+    content.tallies = {**content.tallies, journey_map.name: tally}
 
 
 def _make_room(content: Content, plan: Plan, journey_map: JourneyMap, at: int) -> None:
@@ -167,7 +177,8 @@ def end(content: Content, plan: Plan, journey: Journey, outcome: str, at: int) -
     content.journeys.pop((journey.map, journey.key), None)
     content.ended.append(journey)
     del content.ended[:-ENDED_KEPT]
-    content.tallies[journey.map] = tallied(content.tallies.get(journey.map) or Tally(), journey, plan)
+    tally = tallied(content.tallies.get(journey.map) or Tally(), journey, plan)
+    content.tallies = {**content.tallies, journey.map: tally}
 
 
 def tallied(tally: Tally, journey: Journey, plan: Plan) -> Tally:

@@ -192,7 +192,7 @@ def content_of(sections: Mapping[str, Plain]) -> Content:
 
 
 def _read_traits(content: Content, value: Plain) -> None:
-    content.traits.update({name: Trait(*trait) for name, trait in value.items()})
+    content.traits = {**content.traits, **{name: Trait(*trait) for name, trait in value.items()}}
 
 
 def _read_identity(content: Content, value: Plain) -> None:

@@ -70,6 +70,13 @@ class LedgerReader:
         members, tellings, wake_ups = next(self._asked(self._statements["ledger_counts"]))
         return {"members": members, "tellings": tellings, "wake_ups": wake_ups}
 
+    def ledger_faults(self) -> list[str]:
+        """See `ledger_ports.LedgerReads.ledger_faults`."""
+        counts = next(self._asked(self._statements["ledger_strays"]))
+        texts = ("tellings without a cursor", "members of audiences that nobody watches",
+                 "cursors of audiences that are not kept")  # fmt: skip
+        return [f"{count} {text}" for count, text in zip(counts, texts, strict=True) if count]
+
 
 class LedgerWriter:
     """See `ledger_ports.LedgerWrites`.

@@ -55,6 +55,11 @@ class LinkReader:
         """See `ports.Links.links`."""
         return [LinkRow(*row) for row in self._read(self._sql["links"], (number, limit or -1, *until))]
 
+    def held(self, strong: Sequence[int]) -> list[LinkRow]:
+        """See `ports.Links.held`."""
+        run, sql = self._read, self._sql["held"]
+        return [LinkRow(*row) for part in in_parts(strong) for row in run(listing(sql, len(part)), part)]
+
     def statements(self, number: int) -> list[StatementRow]:
         """See `ports.Links.statements`."""
         return [StatementRow(*row) for row in self._read(self._sql["statements"], (number,))]

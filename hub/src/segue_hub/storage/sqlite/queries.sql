@@ -21,6 +21,8 @@ SELECT number, kind, value FROM identifiers WHERE number IN (?)
 SELECT strong, weak, at, id, position, verdict FROM links WHERE strong = ?1 AND at <= ?3 AND position <= ?4
   UNION ALL SELECT strong, weak, at, id, position, verdict FROM links
   WHERE weak = ?1 AND at <= ?3 AND position <= ?4 LIMIT ?2
+-- name: held
+SELECT strong, weak, at, id, position, verdict FROM links WHERE strong IN (?) AND verdict = ''
 -- name: statements
 SELECT kind, strong, weak, at, id, target, position FROM statements WHERE strong = ?1
   UNION ALL SELECT kind, strong, weak, at, id, target, position FROM statements WHERE weak = ?1
@@ -80,24 +82,24 @@ SELECT max(coalesce((SELECT max(position) FROM facts), 0), coalesce((SELECT max(
 SELECT position, received_at FROM facts WHERE position > ? ORDER BY position LIMIT 1
 -- name: next_pushed
 SELECT min(position) FROM plans WHERE pushed_at > ?
--- name: place
-INSERT INTO fresh_places (bucket, leaf, position)
+-- name: index_leaves
+INSERT INTO fresh_leaf_index (bucket, leaf, position)
   SELECT bucket, leaf, position FROM facts WHERE position >= ? AND position <= ? ORDER BY bucket, leaf, position
--- name: move_places
-INSERT INTO places (bucket, leaf, position)
-  SELECT bucket, leaf, position FROM fresh_places WHERE bucket = ? ORDER BY leaf, position
--- name: drop_moved_places
-DELETE FROM fresh_places WHERE bucket = ?
+-- name: settle_leaves
+INSERT INTO leaf_index (bucket, leaf, position)
+  SELECT bucket, leaf, position FROM fresh_leaf_index WHERE bucket = ? ORDER BY leaf, position
+-- name: drop_settled_leaves
+DELETE FROM fresh_leaf_index WHERE bucket = ?
 -- name: facts
-SELECT f.position, f.body FROM places p CROSS JOIN facts f ON f.position = p.position
-  WHERE p.bucket = ?1 AND p.leaf = ?2 AND p.position > ?3
-UNION ALL SELECT f.position, f.body FROM fresh_places p CROSS JOIN facts f ON f.position = p.position
-  WHERE p.bucket = ?1 AND p.leaf = ?2 AND p.position > ?3
+SELECT f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
+  WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
+UNION ALL SELECT f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
+  WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
 -- name: facts_between
-SELECT f.position, f.body FROM places p CROSS JOIN facts f ON f.position = p.position
-  WHERE p.bucket = ?1 AND p.leaf = ?2 AND p.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
-UNION ALL SELECT f.position, f.body FROM fresh_places p CROSS JOIN facts f ON f.position = p.position
-  WHERE p.bucket = ?1 AND p.leaf = ?2 AND p.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
+SELECT f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
+  WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
+UNION ALL SELECT f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
+  WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
 -- name: read_checkpoint
 SELECT position, plan, data FROM contexts WHERE customer = ?
 -- name: customers
@@ -124,12 +126,12 @@ SELECT count(*), count(DISTINCT position), coalesce(min(position), 0), coalesce(
   FROM (SELECT position FROM facts UNION ALL SELECT position FROM changes)
 -- name: strays
 SELECT count(*) FROM facts WHERE leaf NOT IN (SELECT number FROM identifiers)
--- name: misplaced
-SELECT max(abs((SELECT count(*) FROM places) + (SELECT count(*) FROM fresh_places) - (SELECT count(*) FROM facts)),
+-- name: unindexed
+SELECT max(abs((SELECT count(*) FROM leaf_index) + (SELECT count(*) FROM fresh_leaf_index) - (SELECT count(*) FROM facts)),
   (SELECT count(*) FROM facts f WHERE NOT EXISTS (
-      SELECT 1 FROM places p WHERE p.bucket = f.bucket AND p.leaf = f.leaf AND p.position = f.position)
+      SELECT 1 FROM leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)
     AND NOT EXISTS (
-      SELECT 1 FROM fresh_places p WHERE p.bucket = f.bucket AND p.leaf = f.leaf AND p.position = f.position)))
+      SELECT 1 FROM fresh_leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)))
 -- name: lone_workspace_facts
 SELECT count(*) FROM workspace_facts WHERE position NOT IN (SELECT position FROM changes)
 -- name: lost_customers
@@ -200,5 +202,9 @@ DELETE FROM wake_ups
 SELECT at FROM wake_ups WHERE customer = ?
 -- name: wake_ups
 SELECT at, customer FROM wake_ups WHERE (at, customer) > (?, ?) ORDER BY at, customer LIMIT ?
+-- name: ledger_strays
+SELECT (SELECT count(*) FROM tellings WHERE cursor NOT IN (SELECT number FROM cursors)),
+  (SELECT count(*) FROM members WHERE audience NOT IN (SELECT number FROM kept_audiences)),
+  (SELECT count(*) FROM cursors WHERE audience NOT IN (SELECT number FROM kept_audiences))
 -- name: ledger_counts
 SELECT (SELECT count(*) FROM members), (SELECT count(*) FROM tellings), (SELECT count(*) FROM wake_ups)

@@ -16,9 +16,9 @@ import apsw
 from segue.domain.identifier import Identifier
 
 from ..ports import CUT, STATED, Checkpoint, Key, Known, LinkRow, Row, StatementRow, StoredBook, StoredPlan
+from .leaf_index import LeafIndex
 from .ledger import LedgerWriter
 from .link_reader import LinkReader, in_parts, listing
-from .places import Places
 
 
 @lru_cache(maxsize=64)
@@ -31,9 +31,9 @@ def _inserting(sql: str, count: int) -> str:
 class SqliteUnit(LinkReader):
     """See `ports.Unit`."""
 
-    def __init__(self, connection: apsw.Connection, sql: dict[str, str], places: Places) -> None:
+    def __init__(self, connection: apsw.Connection, sql: dict[str, str], leaf_index: LeafIndex) -> None:
         super().__init__(connection.execute, sql)
-        self._places = places
+        self._leaf_index = leaf_index
         self.ledger = LedgerWriter(connection.execute, sql)
         self._run = connection.execute
         self._run_many = connection.executemany
@@ -52,7 +52,7 @@ class SqliteUnit(LinkReader):
         self._insert("add_identifier", self._identifiers)
         self._insert("append", self._facts)
         if self._facts:
-            self._places.add(self._facts[0][0], self._facts[-1][0], len(self._facts))
+            self._leaf_index.add(self._facts[0][0], self._facts[-1][0], len(self._facts))
         self._identifiers, self._facts = [], []
 
     def _insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -1,0 +1,42 @@
+"""The index from leaf to facts: at which positions of the change log a leaf's facts stand.
+
+Owns that it is written in two steps. Facts arrive in time, leaves are anywhere: an index over all facts touches a page
+of its own for every fact, which costs five times what the fact itself does, and more the longer the log is. So new
+entries go into a small table that stays in memory as a whole, and one bucket of it at a time moves into the large one:
+neighbours, many to a page. Both steps are part of a unit's transaction, so there is nothing to recover; reads ask both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..ports import BUCKETS
+
+EVERY: Final = 1024
+"""Facts after which a bucket moves. The small table holds half of `BUCKETS` times as many."""
+
+
+class LeafIndex:
+    """The index, as the writing connection fills it.
+
+    Args:
+        run: executes on that connection.
+        sql: the statements by name.
+    """
+
+    def __init__(self, run: Callable[..., Any], sql: dict[str, str]) -> None:
+        self._run = run
+        self._sql = sql
+        self._bucket = 0
+        self._waiting = 0
+
+    def add(self, first: int, last: int, count: int) -> None:
+        """Facts were written at positions from `first` through `last`: so many."""
+        self._run(self._sql["index_leaves"], (first, last))
+        self._waiting += count
+        while self._waiting >= EVERY:
+            self._waiting -= EVERY
+            self._run(self._sql["settle_leaves"], (self._bucket,))
+            self._run(self._sql["drop_settled_leaves"], (self._bucket,))
+            self._bucket = (self._bucket + 1) % BUCKETS

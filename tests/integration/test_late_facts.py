@@ -1,0 +1,159 @@
+"""Late facts in long lives: from the nearest fork or mark, and always what one fold of all facts gives (law 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from segue.domain.content import Content
+from segue.domain.fact import Fact
+from segue.domain.fold import fold
+from segue.domain.identifier import Identifier
+from segue.domain.section import encode
+from segue.wire import fact_to_bytes
+from segue_hub.services.entry import Batch, Entry
+from segue_hub.services.head import MARK_EVERY, MARKS, Head, head_of
+
+from tests.building import MINUTE, plan
+from tests.linking import FREE, Telling
+from tests.restarting import Restarting, restarting
+
+PLAN = plan()
+ANN, COOKIE = Identifier("account", "A-1"), Identifier("cookie", "c")
+TYPES = ("transfer.started", "transfer.details_entered", "transfer.completed", "help.searched", "call.started")
+
+
+def life(chance: random.Random, count: int, telling: Telling) -> list[Fact]:
+    """So many facts of one customer, a minute apart, some at the same instant."""
+    return [
+        telling.event(
+            (number - number % 7 // 6) * MINUTE, chance.choice([ANN, ANN, COOKIE]), type_=chance.choice(TYPES),
+            transfer_id=f"T{number // 40}",
+        )
+        for number in range(1, count)
+    ]  # fmt: skip
+
+
+def held(hub: Restarting) -> bytes:
+    return hub.encoded(hub.customer(ANN))
+
+
+def folded(hub: Restarting) -> bytes:
+    """All facts of the log, by the one fold."""
+    current = hub.hub.plans.current
+    return encode(fold(current, hub.hub.contexts.facts(hub.customer(ANN))), current)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_facts_late_by_any_distance_leave_what_one_fold_gives(seed: int) -> None:
+    chance, telling = random.Random(seed), Telling("late")
+    facts = life(chance, 3 * MARK_EVERY, telling)
+    late = sorted(chance.sample(range(len(facts)), 60))
+    with restarting(FREE) as hub:
+        hub.publish([[telling.event(0, ANN, COOKIE)]])
+        hub.publish([[fact for place, fact in enumerate(facts) if place not in late]])
+        came = [facts[place] for place in late]
+        chance.shuffle(came)
+        for fact in came:
+            hub.publish([[fact]])
+            assert held(hub) == folded(hub)
+        before = hub.hub.contexts.counts["refolds"]
+        assert before >= 50
+        hub.restart()
+        assert held(hub) == folded(hub)
+
+
+def test_a_late_fact_of_a_long_life_is_folded_from_a_mark_and_not_from_the_first_fact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance, telling = random.Random(5), Telling("mark")
+    facts = life(chance, 8 * MARK_EVERY, telling)
+    with restarting(FREE) as hub:
+        hub.publish([[telling.event(0, ANN, COOKIE)]])
+        hub.publish([facts])
+        contexts, decoded = hub.hub.contexts, []
+        decode = contexts._decode
+        monkeypatch.setattr(contexts, "_decode", lambda body: decoded.append(body) or decode(body))
+        hub.publish([[telling.event((len(facts) - 100) * MINUTE + 1, ANN)]])
+        assert 0 < len(decoded) <= MARK_EVERY + 150
+        monkeypatch.undo()
+        assert held(hub) == folded(hub)
+
+
+def test_a_late_fact_before_the_mark_that_the_next_unit_brought_is_not_lost() -> None:
+    """Both are committed before the first is folded: it is folded from a mark, and the other one lies before that."""
+    chance, telling = random.Random(6), Telling("next unit")
+    facts = life(chance, 4 * MARK_EVERY, telling)
+    with restarting(FREE) as hub:
+        hub.publish([[telling.event(0, ANN, COOKIE)]])
+        hub.publish([facts])
+        hub.content(hub.customer(ANN))
+        later, earlier = telling.event(3 * MARK_EVERY * MINUTE, ANN), telling.event(MARK_EVERY * MINUTE // 2, ANN)
+
+        async def act() -> None:
+            ingest = hub.hub.ingest
+            listener = ingest._listener
+            assert listener is not None
+
+            def write(fact: Fact) -> Any:
+                batch = Batch([Entry(fact, fact_to_bytes(fact))], asyncio.Future(), 1)
+                return ingest._writer.submit(ingest._write, [batch], []).result(5)
+
+            units = [write(fact) for fact in (later, earlier)]
+            for written in units:
+                listener.resolved(written.resolved)
+                listener.accepted(written.accepted)
+                listener.settled(written.position)
+
+        hub.run(act())
+        assert held(hub) == folded(hub)
+        assert hub.content(hub.customer(ANN)).facts == len(facts) + 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_small_inversions_are_never_folded_from_the_first_fact(seed: int) -> None:
+    chance, telling = random.Random(seed), Telling("inversions")
+    facts = life(chance, 2_000, telling)
+    facts = [fact for place, fact in sorted((place + chance.uniform(0, 8), fact) for place, fact in enumerate(facts))]
+    head = Head(Content(), 0, whole=True)
+    assert {head.apply(PLAN, fact) for fact in facts} == {"steps", "late"}
+    assert encode(head.content, PLAN) == encode(fold(PLAN, facts), PLAN)
+
+
+def test_a_life_that_comes_backwards_behind_a_fact_of_the_future_is_folded_right() -> None:
+    """The newest fact's clock is ahead: everything after it is late by one, without an end."""
+    telling = Telling("ahead")
+    ahead = telling.event(10_000 * MINUTE, ANN)
+    facts = [telling.event(number * MINUTE, ANN, type_="call.started") for number in range(1, 500)]
+    head = Head(Content(), 0, whole=True)
+    ways = [head.apply(PLAN, fact) for fact in (ahead, *facts)]
+    assert ways == ["steps"] + ["late"] * len(facts)
+    assert encode(head.content, PLAN) == encode(fold(PLAN, [ahead, *facts]), PLAN)
+
+
+def test_the_marks_of_a_very_long_life_are_bounded() -> None:
+    telling = Telling("long")
+    facts = [telling.event(number * 1_000_000, ANN) for number in range(1, (MARKS + 8) * MARK_EVERY)]
+    head = head_of(PLAN, list(enumerate(facts, 1)), {ANN})
+    assert MARKS // 2 <= len(head._marks) <= MARKS
+    assert (head.position, head.content.facts) == (len(facts), len(facts))
+    assert encode(head.content, PLAN) == encode(fold(PLAN, facts), PLAN)
+
+
+def test_a_statement_among_the_newest_facts_does_not_break_their_order() -> None:
+    """It selects and is not folded: a later retraction, then facts before and around it."""
+    telling = Telling("statement")
+    facts = [
+        telling.event(12 * MINUTE, ANN),
+        telling.say("retraction", 17 * MINUTE, ANN, COOKIE),
+        telling.fact("trait", "value_tier", 13 * MINUTE, [ANN], value="low"),
+        telling.event(19 * MINUTE, ANN),
+        telling.fact("trait", "value_tier", 16 * MINUTE, [ANN], value="high"),
+    ]
+    with restarting(FREE) as hub:
+        for fact in facts:
+            hub.publish([[fact]])
+        assert hub.content(hub.customer(ANN)).traits["value_tier"].value == "high"
+        assert held(hub) == folded(hub)
