@@ -24,7 +24,8 @@ from segue_hub.services.moments import Moments
 from segue_hub.services.past import Past
 from segue_hub.services.plans import Plans
 from segue_hub.services.previews import Previews
-from segue_hub.services.resolution import Memory, Resolution
+from segue_hub.services.resolution import Resolution
+from segue_hub.services.resolved import Memory
 from segue_hub.storage.memory import MemoryStore
 from segue_hub.storage.ports import Store
 

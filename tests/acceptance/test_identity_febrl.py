@@ -162,6 +162,7 @@ def test_people_are_found_as_well_as_the_keys_allow_and_as_sql_finds_them(taken:
     assert parts == by_sql(real(f"identity_febrl/{file}") for file in SETS[name])
 
 
+@pytest.mark.parametrize("taken", ["dataset3"], indirect=True)
 def test_the_number_alone_finds_fewer_and_glues_nobody(taken: tuple[str, Registry], tmp_path: Path) -> None:
     """One number a customer: whoever has another one is another person, also where the number is misspelt."""
     name, hub = taken

@@ -78,7 +78,7 @@ from .services.question_book import load_book
 from .services.replays import Replays
 from .services.reports import Reports
 from .services.reservations import Reservations
-from .services.resolution import Resolved
+from .services.resolved import Resolved
 from .services.simulation import Simulations
 from .services.statements import Statements
 from .services.sweep import Sweep

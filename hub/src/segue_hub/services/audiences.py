@@ -20,7 +20,7 @@ from .contexts import Contexts
 from .entry import Entry
 from .failure import Refusal
 from .plans import News, Plans
-from .resolution import Resolved
+from .resolved import Resolved
 from .timers import Timers
 
 Tell = Callable[[list["Change"]], None]

@@ -20,7 +20,7 @@ from .failure import Refusal
 from .fan_out import Stream
 from .head import Head
 from .plans import News, Plans
-from .resolution import Resolved
+from .resolved import Resolved
 
 PLANS: Final = 8
 """Earlier plans kept ready."""

@@ -15,7 +15,7 @@ from segue.domain.identifier import Identifier
 from segue.domain.tally import Tally
 
 from .admission import ACCEPTED, Result
-from .resolution import Resolved
+from .resolved import Resolved
 
 Encode = Callable[[Fact], bytes]
 Decode = Callable[[bytes], Fact]

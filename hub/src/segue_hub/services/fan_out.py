@@ -16,7 +16,7 @@ from segue.domain.identifier import Identifier
 from .contexts import Contexts
 from .entry import Entry
 from .plans import News
-from .resolution import Resolved
+from .resolved import Resolved
 
 OWN_TOLD: Final = 1000
 """Ids of own facts that one frame lists at most, besides those asked for; an SDK shows no more than 256."""

@@ -94,6 +94,10 @@ class LinkMemory:
         self._links[number, limit if len(found) == limit else 0, until] = found
         return found
 
+    def held(self, strong: Sequence[int]) -> list[LinkRow]:
+        """See `ports.Links.held`."""
+        return self._reader.held(strong)
+
     def statements(self, number: int) -> list[StatementRow]:
         """See `ports.Links.statements`."""
         found = self._statements.get(number)

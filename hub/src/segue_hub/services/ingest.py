@@ -25,7 +25,8 @@ from .failure import Refusal, overloaded
 from .plans import Plans
 from .refusals import Refusals
 from .repetition import deduplicated
-from .resolution import Memory, Resolution, Resolved
+from .resolution import Resolution
+from .resolved import Memory, Resolved
 from .sequences import Sequences
 
 UNIT: Final = 1024

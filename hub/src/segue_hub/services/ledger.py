@@ -29,7 +29,7 @@ from .ledger_scan import PLAN, LedgerScan
 from .memberships import Change, Memberships, News, write_changes
 from .plans import News as WorkspaceNews
 from .plans import Plans
-from .resolution import Resolved
+from .resolved import Resolved
 from .timers import Timers
 
 log = structlog.get_logger("segue.hub")
@@ -38,7 +38,7 @@ SLICE: Final = 64
 """Customers derived before the event loop gets its turn."""
 CHUNK: Final = 10_000
 """Changes and wake-ups that one unit takes along, about."""
-LAZY: Final = 0.25
+LAZY: Final = 0.1
 """Seconds in which acknowledgements, wake-ups and the position may wait for a unit, where nobody is told anything."""
 RETRY: Final = 1.0
 """Seconds until a store that was full is tried again."""

@@ -6,11 +6,11 @@ links and statements of the domain. Who is one is decided by `segue.domain.ident
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from segue.domain.identifier import Identifier, IdentifierKinds
-from segue.domain.identity import Link, Node, Partition, Selection, Statement, partition, peers, select
+from segue.domain.identity import Beyond, Link, Node, Partition, Selection, Statement, partition, peers, select
 
 from ..storage.ports import ALL, LinkRow, Links, StatementRow, Until
 
@@ -50,12 +50,17 @@ class Part:
     statements: dict[bytes, Statement] = field(default_factory=dict)
     crowded: set[Node] = field(default_factory=set)
 
-    def divided(self, kinds: IdentifierKinds) -> Partition:
-        """Who is one in it; identifiers beyond its edge are left out."""
+    def divided(self, kinds: IdentifierKinds, beyond: Beyond | None = None) -> Partition:
+        """Who is one in it; identifiers beyond its edge are left out.
+
+        Args:
+            kinds: strength and limits.
+            beyond: the customers beyond its edge, where links that lead there were not followed.
+        """
         own = set(self.names.values())
-        found = partition(kinds, self.links, self.statements.values(), own, self.crowded)
+        found = partition(kinds, self.links, self.statements.values(), own, self.crowded, beyond)
         clusters = [nodes for nodes in found.clusters if nodes[0].identifier in own]
-        return Partition(clusters, found.verdicts)
+        return Partition(clusters, found.verdicts, found.reached)
 
     def selection(self) -> Selection:
         """What statements leave of its links."""
@@ -88,7 +93,7 @@ class Linkage:
         reached = set(waiting)
         while waiting:
             number = waiting.pop()
-            for other in self._visit(number, part):
+            for other in self.visit(number, part):
                 if other not in reached:
                     reached.add(other)
                     waiting.append(other)
@@ -112,7 +117,16 @@ class Linkage:
         found = {number: self._names.get(number) or fresh.get(number) for number in wanted}
         return {number: name for number, name in found.items() if name is not None}
 
-    def _visit(self, number: int, part: Part) -> list[int]:
+    def held(self, numbers: Collection[int]) -> list[LinkRow]:
+        """The links that hold, of store and unit, of which these identifiers are the stronger ends; in the unit some of
+        them may have been refused.
+        """
+        stored = self._reader.held([number for number in numbers if number not in self._pending.names])
+        pending = self._pending.links
+        return [*stored, *(row for number in numbers for row in pending.get(number, ()) if row.strong == number)]
+
+    def visit(self, number: int, part: Part) -> list[int]:
+        """Adds an identifier, its links and what was said about them to a part; returns those that links lead to."""
         name = self.named([number]).get(number)
         if name is None:
             return []

@@ -20,7 +20,8 @@ from .head import head_of
 from .identities import LinkMemory, Span, span_plain
 from .plans import Plans
 from .portrait import Plain, portrait
-from .resolution import Memory, Resolution
+from .resolution import Resolution
+from .resolved import Memory
 
 SHOWN: Final = 50
 """Customers told of at most, before and after."""

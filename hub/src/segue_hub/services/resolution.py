@@ -8,60 +8,36 @@ connected part anew, by the same function that defines who is one. Changes the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from segue.domain.fact import ENDING, RETRACTION, STATEMENTS, Fact
 from segue.domain.identifier import Identifier, IdentifierKinds
-from segue.domain.identity import ACCEPTED, PARTNERS, Cluster, Node, refusal, statement_of
+from segue.domain.identity import (
+    ACCEPTED,
+    PARTNERS,
+    Cluster,
+    Hold,
+    Link,
+    Node,
+    Turn,
+    held_before,
+    refusal,
+    statement_of,
+    turn,
+)  # fmt: skip
 from segue.domain.instant import NEVER
 
 from ..storage.ports import CUT, STATED, Known, LinkRow, StatementRow, Unit, bucket_of
 from .crowds import Crowds
 from .eras import in_turn
-from .linkage import Linkage, Part, Pending
+from .linkage import Linkage, Pending
+from .region import Region, Unwritten
+from .resolved import Memory, Resolved
 from .sightings import Sightings
 
 REMEMBERED: Final = 200_000
 """Identifiers remembered between units at most."""
 _LATEST: Final = (NEVER, b"")
-
-
-@dataclass(slots=True)
-class Memory:
-    """What units tell the next ones: found once, it need not be read again.
-
-    Attributes:
-        known: identifiers.
-        pairs: by two linked identifiers, time and id of the earliest fact that named them together.
-        crowded: identifiers with too many partners.
-    """
-
-    known: dict[Identifier, Known] = field(default_factory=dict)
-    pairs: dict[tuple[int, int], tuple[int, bytes]] = field(default_factory=dict)
-    crowded: set[int] = field(default_factory=set)
-
-    def forget(self) -> None:
-        """The rules changed."""
-        for table in (self.known, self.pairs, self.crowded):
-            table.clear()
-
-
-@dataclass(slots=True)
-class Resolved:
-    """What a unit changed in who is who.
-
-    Attributes:
-        position: the last of the unit.
-        changed: customers who gained or lost identifiers with a past, or came to be, or ceased to be, by that.
-        appeared: identifiers that the store did not know, and their customers.
-        created: customers that nobody knew before.
-    """
-
-    position: int = 0
-    changed: set[int] = field(default_factory=set)
-    appeared: dict[Identifier, int] = field(default_factory=dict)
-    created: set[int] = field(default_factory=set)
 
 
 class Resolution:
@@ -86,21 +62,26 @@ class Resolution:
         remembered = memory.known
         wanted = set(identifiers)
         self._known = {identifier: remembered[identifier] for identifier in wanted if identifier in remembered}
-        self._known |= unit.resolve(wanted.difference(self._known))
+        self._read = unit.resolve(wanted.difference(self._known))
+        self._known |= self._read
         self._stale: set[Identifier] = set()
-        self._fresh: dict[Identifier, Known] = {}
+        self._unwritten = Unwritten()
+        self._fresh, self._touched, self._verdicts = (
+            self._unwritten.fresh, self._unwritten.touched, self._unwritten.verdicts
+        )  # fmt: skip
         self._parents: dict[int, int] = {}
-        self._touched: set[int] = set()
         self._final: dict[int, int] = {}
         self._pending = Pending()
         self._linkage = Linkage(unit, kinds, self._pending)
+        self._region = Region(unit, self._linkage, kinds, self._unwritten)
         self._sightings = Sightings(unit, self._linkage, kinds, decode)
         self._clusters: dict[int, Cluster | None] = {}
+        self._holds: dict[int, list[Hold]] = {}
         self._crowds = Crowds(self._linkage, kinds, memory.crowded)
         self._dirty: list[int] = []
         self._spoken_of: set[int] = set()
         self._placed: dict[int, list[Known]] = {}
-        self._verdicts: dict[tuple[int, int, int, bytes], str] = {}
+        self._again = False
         self._named_together: list[tuple[Fact, int]] = []
         self.last_number = last_number
 
@@ -158,24 +139,49 @@ class Resolution:
         else:
             crowded, tipped = self._crowds.join(strong, weak, new=new)
             self._dirty += tipped
-            if crowded:
-                self._verdicts[row[:4]] = PARTNERS
-            else:
-                self._join(pair, one, other)
+            link = Link(strong[0], weak[0], at, fact.id)
+            verdict = PARTNERS if crowded else self._join(link, one, other)
+            if verdict != ACCEPTED:
+                self._verdicts[row[:4]] = verdict
         self._pending.link(row)
 
-    def _join(self, pair: tuple[int, int], one: Known, other: Known) -> None:
-        """Makes one customer of two, unless a limit forbids it or something was said about one of them."""
+    def _join(self, link: Link, one: Known, other: Known) -> str:
+        """Makes one customer of two, unless a limit forbids it or something was said about one of them.
+
+        Returns:
+            Why the link does not hold; ACCEPTED where it does, and where that is still to be decided.
+        """
         first, second = self._root(one.customer), self._root(other.customer)
         if first == second:
-            return
+            self._holds.pop(first, None)
+            return ACCEPTED
         left, right = self._cluster(first), self._cluster(second)
-        if left is None or right is None or refusal(self._kinds, left, right, {}) != ACCEPTED:
-            self._dirty += pair
-            return
-        left.join(right)
-        self._parents[second] = first
-        self._touched |= {first, second}
+        if left is not None and right is not None:
+            if refusal(self._kinds, left, right, {}) == ACCEPTED:
+                left.join(right)
+                self._parents[second] = first
+                self._touched |= {first, second}
+                self._holds.pop(first, None)
+                return ACCEPTED
+            # Was it refused already when it had its turn, then nothing else changes by it.
+            visited = turn(self._kinds, link)
+            one_then = self._held(first, Node(link.strong), left, visited)
+            other_then = self._held(second, Node(link.weak), right, visited)
+            verdict = refusal(self._kinds, one_then, other_then, {})
+            if verdict != ACCEPTED:
+                return verdict
+        self._dirty += one.number, other.number
+        return ACCEPTED
+
+    def _held(self, root: int, node: Node, cluster: Cluster, before: Turn) -> Cluster:
+        """What of a customer was one with a node before a turn."""
+        if len(cluster.nodes) == 1:
+            return cluster
+        holds = self._holds.get(root)
+        if holds is None:
+            names = [node.identifier for node in cluster.nodes]
+            holds = self._holds[root] = self._region.holds([(name, self._region.known(name)) for name in names])
+        return held_before(node, holds, before)
 
     def _cluster(self, root: int) -> Cluster | None:
         """A customer as it is now; None where statements speak of it, so that only the whole rule can tell."""
@@ -224,7 +230,8 @@ class Resolution:
 
     def customer(self, leaf: Known, at: int) -> int:
         """The number of the customer to whom a leaf's facts of an instant belong, after `settle`."""
-        return next(customer for since, customer in reversed(self._customers(leaf)) if since <= at)
+        plain = leaf.stated != CUT and not self._placed and not self._parents  # nearly always: nobody became one
+        return leaf.customer if plain else next(c for since, c in reversed(self._customers(leaf)) if since <= at)
 
     def _customers(self, known: Known) -> list[tuple[int, int]]:
         """Since when an identifier was which customer's."""
@@ -241,8 +248,9 @@ class Resolution:
         return frozenset(n for n in fact.identifiers if all(c != customer for _, c in self._customers(self._known[n])))
 
     def recompute(self, numbers: Iterable[int]) -> None:
-        """Decides the parts of these identifiers anew: the rules changed."""
+        """Decides the whole parts of these identifiers anew: the rules changed."""
         self._dirty += numbers
+        self._again = True
 
     def settle(self, position: int) -> Resolved:
         """Writes what changed.
@@ -304,19 +312,22 @@ class Resolution:
 
     def _settle_parts(self, position: int, resolved: Resolved) -> None:
         """Decides connected parts anew, and gives every node its customer."""
-        part = self._whole_part()
-        divided = part.divided(self._kinds)
+        joined: dict[int, set[int]] = {}
+        for known in self._known.values():
+            joined.setdefault(self._root(known.customer), set()).add(known.number)
+        part, divided = self._region.decided(self._dirty, list(joined.values()), whole=self._again)
         for link, row in part.links.items():
             verdict = divided.verdicts.get(link, ACCEPTED)
+            self._verdicts.pop(row[:4], None)
             if verdict != row.verdict:
                 self._verdicts[row[:4]] = verdict
-        before = self._before(part)
+        before = self._region.before(part)
         numbers = {name: number for number, name in part.names.items()}
         nodes: dict[int, list[Known]] = {number: [] for number in part.names}
         for cluster in divided.clusters:
-            known = [self._node(numbers[node.identifier], node, before) for node in cluster]
-            customer = known[0].era or known[0].number
-            old = [own for own in known if not self._is_new(own)]
+            together = [self._node(numbers[node.identifier], node, before) for node in cluster]
+            customer = together[0].era or together[0].number
+            old = [own for own in together if not self._is_new(own)]
             former = {own.customer for own in old}
             # Who consists of new identifiers only came to be, and did not change.
             same = not old or (
@@ -326,7 +337,7 @@ class Resolution:
             )
             if not same:
                 resolved.changed |= {customer, *former}
-            for own in known:
+            for own in together:
                 moved = own.moved if same or self._is_new(own) else position
                 nodes[own.number].append(own._replace(customer=customer, moved=moved))
         for number, found in nodes.items():
@@ -338,34 +349,6 @@ class Resolution:
             if (now.customer, now.moved) != (was.customer, was.moved) and stated != CUT and not self._is_new(now):
                 self._unit.assign([number], now.customer, now.moved)
             self._stale.add(part.names[number])
-
-    def _whole_part(self) -> Part:
-        """The part of all that is to be decided anew, with whomever it was one with before or in this unit."""
-        joined: dict[int, set[int]] = {}
-        for known in self._known.values():
-            joined.setdefault(self._root(known.customer), set()).add(known.number)
-        seeds, asked = set(self._dirty), set[int]()
-        while True:
-            part = self._linkage.part(sorted(seeds))
-            reached = set(part.names)
-            more = {number for group in joined.values() if not group.isdisjoint(reached) for number in group}
-            for eras in self._before(part).values():
-                for customer in {known.customer for known in eras} - asked:
-                    asked.add(customer)
-                    more.update(known.number for _, known in self._unit.members(customer))
-            if more <= reached:
-                return part
-            seeds |= more
-
-    def _before(self, part: Part) -> dict[int, list[Known]]:
-        """The nodes of a part as the store has them."""
-        found: dict[int, list[Known]] = {}
-        wanted = [name for number, name in part.names.items() if name not in self._fresh]
-        stored = self._unit.resolve(wanted)
-        for number, name in part.names.items():
-            known = self._fresh.get(name) or stored[name]
-            found[number] = self._unit.eras(number) if known.stated == CUT else [known]
-        return found
 
     def _is_new(self, known: Known) -> bool:
         return known.number in self._pending.names
@@ -392,7 +375,7 @@ class Resolution:
             memory.pairs.clear()
         for identifier in self._stale:
             memory.known.pop(identifier, None)
-        for identifier, known in self._known.items():
+        for identifier in (*self._read, *self._fresh):  # the others are remembered already
             if identifier not in self._stale:
-                customer = resolved.appeared.get(identifier, known.customer)
-                memory.known[identifier] = known if customer == known.customer else known._replace(customer=customer)
+                known = self._known[identifier]
+                memory.known[identifier] = known._replace(customer=resolved.appeared.get(identifier, known.customer))

@@ -8,9 +8,9 @@ examples, is in docs/reference/identity.md.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from .fact import ENDING, RETRACTION, SEPARATION, STATEMENTS, Fact
 from .identifier import Identifier, IdentifierKinds
@@ -66,10 +66,27 @@ class Partition:
     Attributes:
         clusters: the nodes of each customer, strongest first; a node without accepted links is alone.
         verdicts: by link, why it holds nothing together; ACCEPTED where it does, or would.
+        reached: nodes beyond what was decided that a link would hold now: with them it has to be decided again.
     """
 
     clusters: list[tuple[Node, ...]]
     verdicts: dict[Link, str]
+    reached: set[Node] = field(default_factory=set)
+
+
+Turn = tuple[object, ...]
+"""When a link is visited: of the stronger kinds first, of equals the earlier."""
+
+
+class Beyond(Protocol):
+    """The customers around those that are decided anew, as they were decided and as they stay unless one is reached."""
+
+    @property
+    def begins(self) -> Mapping[Identifier, Sequence[int]]:
+        """The identifiers beyond, with the instants at which each began anew, rising."""
+
+    def cluster(self, node: Node, before: Turn) -> Cluster:
+        """What was held to be one with a node before a turn."""
 
 
 def links_of(fact: Fact, kinds: IdentifierKinds) -> list[Link]:
@@ -119,10 +136,13 @@ def refusal(kinds: IdentifierKinds, left: Cluster, right: Cluster, vetoes: Vetoe
     if len(left.nodes) + len(right.nodes) > kinds.most:
         return f"{SIZE}:{kinds.most}"
     small, large = (left, right) if len(left.counts) <= len(right.counts) else (right, left)
-    for kind, count in small.counts.items():
-        limit = kinds.per_customer(kind)
-        if limit and count + large.counts.get(kind, 0) > limit:
-            return f"{PER_CUSTOMER}:{kind}"
+    many = [
+        kind
+        for kind, count in small.counts.items()
+        if (limit := kinds.per_customer(kind)) and count + large.counts.get(kind, 0) > limit
+    ]
+    if many:
+        return f"{PER_CUSTOMER}:{min(many, key=lambda kind: (kinds.priority(kind), kind))}"
     if vetoes:
         small, large = (left, right) if len(left.nodes) <= len(right.nodes) else (right, left)
         apart = {other for node in small.nodes for other in vetoes.get(node.identifier, ())}
@@ -211,52 +231,93 @@ def peers(kinds: IdentifierKinds, live: Iterable[tuple[Node, Node]]) -> dict[Nod
     return found
 
 
+def turn(kinds: IdentifierKinds, link: Link) -> Turn:
+    """When a link is visited."""
+    strengths = kinds.strength(link.strong), kinds.strength(link.weak)
+    return (kinds.priority(link.weak.kind), link.at, link.id, strengths[1], strengths[0])
+
+
+Hold = tuple[Node, Node, Turn]
+"""Two nodes that a link holds together, and when it is visited."""
+
+
+def held_before(node: Node, holds: Iterable[Hold], before: Turn) -> Cluster:
+    """What is held to be one with a node before a turn.
+
+    Args:
+        node: to begin with.
+        holds: of its customer.
+        before: the turn.
+    """
+    partners: dict[Node, list[Node]] = {}
+    for left, right, visited in holds:
+        if visited < before:
+            partners.setdefault(left, []).append(right)
+            partners.setdefault(right, []).append(left)
+    found, waiting, cluster = {node}, [node], Cluster()
+    while waiting:
+        one = waiting.pop()
+        cluster.add(one)
+        more = {other for other in partners.get(one, ()) if other not in found}
+        found |= more
+        waiting += more
+    return cluster
+
+
 def partition(
     kinds: IdentifierKinds,
     links: Iterable[Link],
     statements: Iterable[Statement] = (),
     names: Iterable[Identifier] = (),
     crowded: Iterable[Node] = (),
+    beyond: Beyond | None = None,
 ) -> Partition:
     """Who is one, by the set of links and statements; their order does not matter.
 
     Args:
         kinds: strength and limits, from the plan.
-        links: of whole connected parts.
+        links: of whole connected parts; or of whole customers, with those that lead beyond them.
         statements: about them.
         names: identifiers that stand alone unless a link holds them.
         crowded: nodes known to have too many partners, of whose links only some are given.
+        beyond: whom those links lead to.
     """
     selection = select(links, statements)
+    outside: Mapping[Identifier, Sequence[int]] = beyond.begins if beyond is not None else {}
+    selection.cuts.update({name: list(begins) for name, begins in outside.items()})
     verdicts: dict[Link, str] = dict.fromkeys(selection.retracted, RETRACTED)
     first: dict[tuple[Node, Node], Link] = {}
-    clusters: dict[Node, Cluster] = {}
     for link in sorted(selection.live, key=lambda link: (link.at, link.id)):
         pair = selection.node(link.strong, link.at), selection.node(link.weak, link.at)
         verdicts[link] = ACCEPTED
         first.setdefault(pair, link)
     every = {name for link in verdicts for name in (link.strong, link.weak)} | set(names)
-    for name in every:
-        for node in selection.nodes(name):
-            clusters[node] = Cluster()
-            clusters[node].add(node)
+    clusters = {
+        node: Cluster([node], {name.kind: 1}) for name in every - outside.keys() for node in selection.nodes(name)
+    }
     shared = set(crowded)
     shared.update(
-        node for node, others in peers(kinds, first).items() if len(others) > kinds.partners(node.identifier.kind)
+        node
+        for node, others in peers(kinds, first).items()
+        if node.identifier not in outside and len(others) > kinds.partners(node.identifier.kind)
     )
-
-    def visit(entry: tuple[tuple[Node, Node], Link]) -> tuple[object, ...]:
-        _, link = entry
-        strengths = kinds.strength(link.strong), kinds.strength(link.weak)
-        return (kinds.priority(link.weak.kind), link.at, link.id, strengths[1], strengths[0])
-
-    for (left, right), link in sorted(first.items(), key=visit):
+    reached = set()
+    for (left, right), link in sorted(first.items(), key=lambda entry: turn(kinds, entry[1])):
         if left in shared or right in shared:
             verdicts[link] = PARTNERS
             continue
-        one, other = clusters[left], clusters[right]
+        one, other = clusters.get(left), clusters.get(right)
         if one is other:
             continue
+        if beyond is not None and (one is None or other is None):
+            node, own = (left, other) if one is None else (right, one)
+            assert own is not None, "a link leads beyond from somewhere"
+            verdicts[link] = refusal(kinds, own, beyond.cluster(node, turn(kinds, link)), selection.vetoes)
+            if verdicts[link] == ACCEPTED:
+                reached.add(node)
+            continue
+        assert one is not None
+        assert other is not None
         verdicts[link] = refusal(kinds, one, other, selection.vetoes)
         if verdicts[link] == ACCEPTED:
             if len(one.nodes) < len(other.nodes):
@@ -270,7 +331,7 @@ def partition(
         return (*kinds.strength(node.identifier), node.since)
 
     ordered = [tuple(sorted(cluster.nodes, key=strength)) for cluster in found.values()]
-    return Partition(sorted(ordered, key=lambda nodes: strength(nodes[0])), verdicts)
+    return Partition(sorted(ordered, key=lambda nodes: strength(nodes[0])), verdicts, reached)
 
 
 def customer_of(
