@@ -1,4 +1,4 @@
-"""`python -m benchmarks [p1|p3|p5|p9] [--quick] [--json]`: runs benchmarks and prints both sides."""
+"""`python -m benchmarks [p1|p3|p5|p9|p10] [--quick] [--json]`: runs benchmarks and prints both sides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import p1, p3, p5, p9
+from . import p1, p3, p5, p9, p10
 from .measure import Report, Series
 
 
@@ -67,7 +67,7 @@ def show(report: Report) -> None:
 def main() -> int:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["p1", "p3", "p5", "p9", []], help="all where none is named")
+    parser.add_argument("which", nargs="*", choices=["p1", "p3", "p5", "p9", "p10", []], help="all where none is named")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer rounds")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--install-peers", action="store_true", help="install missing Redis or PostgreSQL from Debian")
@@ -77,6 +77,7 @@ def main() -> int:
         "p3": lambda: p3.run(quick=asked.quick, install_peers=asked.install_peers),
         "p5": lambda: p5.run(quick=asked.quick),
         "p9": lambda: p9.run(quick=asked.quick),
+        "p10": lambda: p10.run(quick=asked.quick),
     }
     about, reports = machine(), []
     if not asked.json:

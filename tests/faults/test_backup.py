@@ -25,7 +25,9 @@ def test_a_copy_taken_under_load_is_sound_and_goes_through_one_position(tmp_path
         def tell() -> None:
             with app.session(account="A-1", wait=1) as session:
                 while not done.is_set():
-                    session.track("transfer.started", transfer_id="T")
+                    for _ in range(20):
+                        session.track("transfer.started", transfer_id="T")
+                    app.flush()  # or this thread keeps the hub's, in the same process, from its turn
 
         thread = threading.Thread(target=tell)
         thread.start()

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from segue.domain.fact import EVENT, Fact, properties_bytes
 from segue.domain.identifier import Identifier, IdentifierKind, IdentifierKinds
 from segue.wire import fact_from_bytes, fact_to_bytes
-from segue_hub.services.resolution import Memory, Resolution
+from segue_hub.services.resolution import Resolution
+from segue_hub.services.resolved import Memory
 from segue_hub.storage.memory import MemoryStore
 from segue_hub.storage.ports import Store
 from segue_hub.storage.sqlite import SqliteStore

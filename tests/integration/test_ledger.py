@@ -402,6 +402,34 @@ def test_a_hub_killed_just_after_a_merge_tells_of_it_when_it_is_back(playing: An
     playing(act)
 
 
+def test_customers_whom_other_limits_part_are_told_apart_also_by_a_hub_killed_in_that_moment(playing: Any) -> None:
+    """No fact names them: only the unit that decided anew who is one knows."""
+
+    async def act(hub: Any) -> None:
+        strict = plan_with(identifiers_per_customer=1)
+        parts = hub()
+        host = Host(parts)
+        await parts.listen(host, "stalled")
+        await parts.tell(bought(BEGIN, "cookie=c1"), fact("page.seen", BEGIN, "account=A-1", "cookie=c1"))
+        await parts.advance(3 * DAY)
+        assert len(host.members) == 1
+        await parts.plans.push(strict.document, {}, "t", "")
+        await parts.quiet()
+        assert parts.ledger._task is not None
+        parts.ledger._task.cancel()
+        await parts.ingest.decide_again(parts.store.linked(0, 100))
+        await parts.kill()
+        again = hub(BEGIN + 4 * DAY, strict)
+        later = Host(again)
+        await again.listen(later, "stalled", heard=host.heard[-1].number)
+        told = host.members ^ {t.customer for t in later.heard}
+        assert {t.left for t in later.heard} == {True, False}
+        assert told == again.scanned("stalled") == {again.customer(*who("cookie=c1"))}
+        await again.close()
+
+    playing(act)
+
+
 # Plans and incidents.
 
 

@@ -92,7 +92,7 @@ def test_dev_puts_a_saved_plan_in_force_and_keeps_the_last_good_one(tmp_path: Pa
         text = guardrails.read_text(encoding="utf-8")
         guardrails.write_text(text.replace("'trait.in_arrears'", "'trait.in_arears'"), encoding="utf-8")
         assert _line(process, r"Did you mean 'trait\.(\w+)'") == "in_arrears"
-        guardrails.write_text(text.replace("limit: 2", "limit: 3"), encoding="utf-8")
+        guardrails.write_text(text.replace("limit: 1,", "limit: 3,"), encoding="utf-8")
         assert _line(process, r"plan (\w+) in force") != first
 
 
