@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import networkx as nx
 from segue.domain.consent import in_force
-from segue.domain.content import Content
 from segue.domain.fact import CONSENT, EVENT, LINK, STATEMENTS, TRAIT, Fact, derived_id, properties_bytes
-from segue.domain.fold import step
+from segue.domain.fold import fold
+from segue.domain.holding import holding
 from segue.domain.identifier import Identifier, IdentifierKinds
 from segue.domain.plan import Plan
 from segue.domain.section import encode
@@ -241,13 +241,8 @@ def told(facts: Iterable[Fact], kinds: IdentifierKinds) -> People:
 
 def folded(plan: Plan, members: Iterable[Span], facts: Iterable[Fact]) -> bytes:
     """What the one fold makes of a customer's facts, as bytes; names that are not hers are held apart."""
-    own = {name for name, _ in members}
-    facts = sorted(facts, key=lambda fact: fact.order)
-    named = {name for fact in facts if fact.kind not in STATEMENTS for name in fact.identifiers}
-    content = Content(apart=frozenset(named - own))
-    for fact in facts:
-        step(content, plan, fact)
-    return encode(content, plan)
+    facts = list(facts)
+    return encode(fold(plan, facts, holding(facts, [*members], plan.kinds)), plan)
 
 
 def agreed(people: People, members: frozenset[Span], kinds: IdentifierKinds, purpose: str = "marketing") -> str:

@@ -136,7 +136,7 @@ def test_a_life_that_comes_backwards_behind_a_fact_of_the_future_is_folded_right
 def test_the_marks_of_a_very_long_life_are_bounded() -> None:
     telling = Telling("long")
     facts = [telling.event(number * 1_000_000, ANN) for number in range(1, (MARKS + 8) * MARK_EVERY)]
-    head = head_of(PLAN, list(enumerate(facts, 1)), {ANN})
+    head = head_of(PLAN, list(enumerate(facts, 1)), [(ANN, 0)])
     assert MARKS // 2 <= len(head._marks) <= MARKS
     assert (head.position, head.content.facts) == (len(facts), len(facts))
     assert encode(head.content, PLAN) == encode(fold(PLAN, facts), PLAN)

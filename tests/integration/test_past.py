@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.content import Content
 from segue.domain.fact import STATEMENTS, Fact
-from segue.domain.fold import advance, step
+from segue.domain.fold import advance, fold
+from segue.domain.holding import holding
 from segue.domain.identifier import Identifier
 from segue.domain.identity import links_of, partition, select, statement_of
 from segue_hub.services.failure import Refusal
@@ -38,12 +39,9 @@ def expected(facts: Sequence[Fact], name: Identifier, at: int) -> tuple[set[Iden
     (nodes,) = (found for found in partition(KINDS, links, said, names).clusters if own in found)
     members = {node.identifier for node in nodes if node.since <= at}
     mine = [fact for fact in told if selection.node(KINDS.strongest(fact.identifiers), fact.occurred_at) in nodes]
-    content = Content()
-    content.apart = frozenset(
-        i for fact in mine if fact.kind not in STATEMENTS for i in fact.identifiers if i not in members
+    content = fold(
+        PLAN, mine, holding(mine, [(node.identifier, node.since) for node in nodes if node.since <= at], KINDS)
     )
-    for fact in sorted(mine, key=lambda fact: fact.order):
-        step(content, PLAN, fact)
     advance(content, PLAN, at)
     return members, content
 

@@ -80,7 +80,7 @@ def test_hosts_that_tell_while_the_touchpoint_closes_lose_nothing_uncounted(tmp_
     stop.set()
     for thread in hosts:
         thread.join(10)
-    # Four hosts that never pause leave the writer little: closing ends after its deadline, and the rest is written then.
+    # Hosts that never pause leave the writer little: closing ends after its deadline, and the rest is written then.
     eventually(lambda: outbox.unjournalled == 0, timeout=60)
     rows = on_disk(tmp_path)
     assert outbox.offered == sum(told) == balance(outbox)

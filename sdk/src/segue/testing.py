@@ -33,7 +33,7 @@ from .domain.fact import (
     check,
     properties_bytes,
 )
-from .domain.fold import step
+from .domain.fold import fold
 from .domain.grant import SERVICE
 from .domain.identifier import Identifier
 from .domain.identity import customer_of
@@ -196,13 +196,10 @@ class FakeHub:
 
     def content_of(self, identifier: Identifier) -> Content | None:
         """What is known of whoever an identifier is, by links and by what was said of them; None of nobody."""
-        facts, apart = customer_of(self.plan.kinds, self.facts, identifier)
+        facts, holding = customer_of(self.plan.kinds, self.facts, identifier)
         if not facts and identifier not in {name for fact in self.facts for name in fact.identifiers}:
             return None
-        content = Content(apart=apart)
-        for fact in sorted(facts, key=lambda fact: fact.order):
-            step(content, self.plan, fact)
-        return content
+        return fold(self.plan, facts, holding)
 
 
 class _AtOnce(Shadows):

@@ -14,6 +14,7 @@ import orjson
 from segue.domain import section
 from segue.domain.content import Content
 from segue.domain.fact import STATEMENTS, Fact
+from segue.domain.holding import Eras
 from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
@@ -194,7 +195,7 @@ class Contexts:
         facts = [(row.position, self._decode(row.body)) for row in rows]
         if wanted is not None:
             facts = [(position, fact) for position, fact in facts if wanted(position, fact)]
-        head = head_of(plan, facts, {name for name, _ in members})
+        head = head_of(plan, facts, [(name, own.since) for name, own in members])
         head.moved = max((own.moved for _, own in members), default=NEVER)
         return head
 
@@ -266,6 +267,10 @@ class Contexts:
         """All facts of a customer, in their order."""
         found = [self._decode(row.body) for row in self._store.facts(self._leaves(customer))]
         return sorted(found, key=lambda fact: fact.order)
+
+    def eras(self, customer: int) -> Eras:
+        """A customer's identifiers, each with when it began."""
+        return [(name, own.since) for name, own in self._store.members(customer)]
 
     def identifiers(self, customer: int) -> list[Identifier]:
         """Who a customer is, strongest first."""

@@ -7,12 +7,13 @@ and marks further back in a long life, so that a later one need not be folded fr
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from segue.domain.content import Content
 from segue.domain.fact import EVENT, STATEMENTS, Fact
 from segue.domain.fold import step
+from segue.domain.holding import EVERYTHING, Eras, Holding, holding
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
 
@@ -38,8 +39,8 @@ class Head:
     """
 
     __slots__ = (
-        "_base", "_mark", "_marks", "_middle", "_next_mark", "_tail", "checkpointed", "content", "moved", "position",
-        "used",
+        "_base", "_holding", "_mark", "_marks", "_middle", "_next_mark", "_tail", "checkpointed", "content", "moved",
+        "position", "used",
     )  # fmt: skip
 
     def __init__(self, content: Content, position: int, *, whole: bool, checkpointed: int = 0) -> None:
@@ -55,6 +56,7 @@ class Head:
         self._mark = 0
         self._marks: list[Content] = []
         self._next_mark = content.facts + MARK_EVERY
+        self._holding = EVERYTHING
 
     def apply(self, plan: Plan, fact: Fact) -> str:
         """Folds one more fact in.
@@ -99,6 +101,11 @@ class Head:
             if len(self._marks) > MARKS:
                 del self._marks[::2]
 
+    def hold(self, holding: Holding) -> None:
+        """What of the names in its facts holds; before the first fact."""
+        self._holding = holding
+        self.content.hold(holding)
+
     def hold_apart(self, names: frozenset[Identifier]) -> None:
         """These are named by the customer's facts, and not the customer's."""
         for content in (self.content, self._base, self._middle):
@@ -115,6 +122,12 @@ class Head:
         head.moved, head._marks = self.moved, self._marks
         return head
 
+    def _beginning(self) -> Content:
+        content = Content()
+        content.hold(self._holding)
+        content.apart = self.content.apart
+        return content
+
     def _forget_marks(self, fact: Fact) -> None:
         """Those that a late fact belongs before are of another life."""
         marks = self._marks
@@ -130,7 +143,7 @@ class Head:
         if middle is not None and not middle.sorts_last(fact.order):
             middle = None
         nearest, start = (middle, self._mark) if middle is not None else (base, 0)
-        content = nearest.fork() if nearest is not None else Content(apart=self.content.apart)
+        content = nearest.fork() if nearest is not None else self._beginning()
         insort(tail, fact, lo=start, key=lambda other: other.order)
         # Behind a new base some facts are kept: the next one may be late as well.
         done = len(tail) - 2 * FORK_EVERY
@@ -147,18 +160,18 @@ class Head:
         return True
 
 
-def head_of(plan: Plan, facts: Iterable[tuple[int, Fact]], members: Collection[Identifier]) -> Head:
+def head_of(plan: Plan, facts: Iterable[tuple[int, Fact]], eras: Eras) -> Head:
     """A head folded from the first fact.
 
     Args:
         plan: to fold by.
         facts: with their positions.
-        members: the customer's identifiers; others that the facts name are held apart.
+        eras: the customer's identifiers, with when each began; others that the facts name are held apart.
     """
     found = sorted(facts, key=lambda entry: entry[1].order)
     head = Head(Content(), 0, whole=True)
-    named = {name for _, fact in found if fact.kind not in STATEMENTS for name in fact.identifiers}
-    head.hold_apart(frozenset(named.difference(members)))
-    head.follow(plan, [fact for _, fact in found])
+    rising = [fact for _, fact in found]
+    head.hold(holding(rising, eras, plan.kinds))
+    head.follow(plan, rising)
     head.position = max((position for position, _ in found), default=0)
     return head

@@ -52,6 +52,11 @@ class Held:
         return list(dict.fromkeys(span.identifier for span in self.spans))
 
     @property
+    def eras(self) -> list[tuple[Identifier, int]]:
+        """The identifiers, each with when it began."""
+        return [(span.identifier, span.since) for span in self.spans]
+
+    @property
     def leaves(self) -> list[Leaf]:
         """Whose facts are the customer's, as far as they had occurred."""
         end = self.moment.at + 1

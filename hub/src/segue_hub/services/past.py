@@ -74,7 +74,7 @@ class Past:
         facts = [(row.position, self._decode(row.body)) for row in rows if row.position <= moment.position]
         if not facts and not _is_named(held):
             raise not_found(f"nobody was known by {identifier} at {instant_text(moment.at)}")
-        head = head_of(moment.plan, facts, set(held.names))
+        head = head_of(moment.plan, facts, held.eras)
         advance(head.content, moment.plan, moment.at)
         return AsOf(held, head.content, head.position)
 

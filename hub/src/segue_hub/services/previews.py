@@ -207,7 +207,7 @@ class Previews:
         for leaf, fact in unwritten:
             if any(own.number == leaf and own.since <= fact.occurred_at < own.until for _, own in members):
                 facts.append((NEVER, fact))
-        content = head_of(plan, facts, {name for name, _ in members}).content
+        content = head_of(plan, facts, [(name, own.since) for name, own in members]).content
         advance(content, plan, now)
         names = list(dict.fromkeys(str(name) for name, _ in members))
         found = portrait(content, plan, now, names, 0)

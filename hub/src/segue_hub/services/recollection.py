@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from segue.domain.content import Content
 from segue.domain.fact import STATEMENTS, Fact, Order
+from segue.domain.holding import Eras, holding
 from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
@@ -79,11 +80,12 @@ class Cluster:
         entries: her facts, in the order in which they became known.
     """
 
-    __slots__ = ("_folded", "_head", "_plan", "entries", "names")
+    __slots__ = ("_begins", "_folded", "_head", "_plan", "entries", "names")
 
-    def __init__(self, names: set[Identifier], entries: list[Entry]) -> None:
+    def __init__(self, names: set[Identifier], entries: list[Entry], eras: Eras = ()) -> None:
         self.names = names
         self.entries = entries
+        self._begins = [(name, since) for name, since in eras if since]
         self._head: Head | None = None
         self._folded = 0
         self._plan: Plan | None = None
@@ -110,9 +112,11 @@ class Cluster:
             return
         for index in range(self._folded, upto):
             entry = self.entries[index]
-            if not self.names.issuperset(entry.fact.identifiers):
-                self._hold_apart(self._head, [entry])
-            if not self._head.apply(plan, entry.fact):
+            strange = frozenset(entry.fact.identifiers) - self.names
+            if strange and entry.fact.kind not in STATEMENTS:
+                self._head.hold_apart(strange)
+            # What is said about links is true of facts that were folded already.
+            if entry.fact.kind in STATEMENTS or not self._head.apply(plan, entry.fact):
                 yield from self._begin(plan, upto)
                 return
             if index % SLICE == 0:
@@ -122,20 +126,13 @@ class Cluster:
     def _begin(self, plan: Plan, upto: int) -> Slices:
         """From the first fact, in order: as any context is folded."""
         head, entries = Head(Content(), 0, whole=True), self.entries[:upto]
-        self._hold_apart(head, entries)
-        for index, entry in enumerate(sorted(entries, key=lambda entry: entry.fact.order)):
-            head.apply(plan, entry.fact)
+        facts = sorted((entry.fact for entry in entries), key=lambda fact: fact.order)
+        head.hold(holding(facts, [*((name, 0) for name in self.names), *self._begins], plan.kinds))
+        for index, fact in enumerate(facts):
+            head.apply(plan, fact)
             if index % SLICE == SLICE - 1:
                 yield
         self._head, self._folded, self._plan = head, upto, plan
-
-    def _hold_apart(self, head: Head, entries: Sequence[Entry]) -> None:
-        names = self.names
-        others = {
-            name for e in entries if e.fact.kind not in STATEMENTS for name in e.fact.identifiers if name not in names
-        }
-        if others:
-            head.hold_apart(frozenset(others))
 
 
 class Recollection:
@@ -257,7 +254,7 @@ class Recollection:
         cluster = self._decided.get(leaves)
         if cluster is None:
             rows = [(leaf.number, row) for leaf in leaves for row in self._store.facts([leaf])]
-            cluster = self._decided[leaves] = Cluster(set(held.names), [])
+            cluster = self._decided[leaves] = Cluster(set(held.names), [], held.eras)
             yield from self._decoded(rows, cluster.entries)
             cluster.entries.sort(key=reach.key)
         return cluster, reach.count(cluster.entries)

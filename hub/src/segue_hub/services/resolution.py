@@ -278,6 +278,11 @@ class Resolution:
                 resolved.created.add(customer)
         if self._spoken_of:
             self._unit.state(sorted(self._spoken_of))
+            # A consent may bind otherwise by what was said, though nobody becomes another.
+            spoken_of = (known for known in self._known.values() if known.number in self._spoken_of)
+            hers = {customer for known in spoken_of for _, customer in self._customers(known)}
+            resolved.changed |= hers
+            resolved.created -= hers
         for number, eras in self._placed.items():
             if len(eras) > 1 or eras[0].stated == CUT:
                 self._unit.set_eras(number, eras)

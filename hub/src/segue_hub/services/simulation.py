@@ -18,8 +18,9 @@ from segue.domain.content import Content
 from segue.domain.context import Context
 from segue.domain.decision import judge
 from segue.domain.derivation import derive
-from segue.domain.fact import ACTION, DECISION, STATEMENTS, Fact
+from segue.domain.fact import ACTION, DECISION, Fact
 from segue.domain.fold import advance, step
+from segue.domain.holding import Eras, holding
 from segue.domain.identifier import Identifier
 from segue.domain.instant import instant_text
 from segue.domain.journey import Tally
@@ -82,10 +83,11 @@ class _Membership:
 class _Side:
     """One plan's own view of one customer, fact by fact."""
 
-    def __init__(self, plan: Plan, apart: frozenset[Identifier]) -> None:
+    def __init__(self, plan: Plan, facts: Sequence[Fact], eras: Eras) -> None:
         self.plan = plan
+        self.holding = holding(facts, eras, plan.kinds)
         self.content = Content()
-        self.content.apart = apart
+        self.content.hold(self.holding)
         self.skipped = False
 
     def judged(self, action: Mapping[str, Any], at: int) -> list[Verdict]:
@@ -148,9 +150,8 @@ class Simulation:
         if not facts:
             return
         self._facts += len(facts)
-        named = {name for fact in facts if fact.kind not in STATEMENTS for name in fact.identifiers}
-        apart = frozenset(named.difference(names))
-        sides = _Side(self._before, apart), _Side(self._after, apart)
+        eras = self._contexts.eras(customer)
+        sides = _Side(self._before, facts, eras), _Side(self._after, facts, eras)
         held: tuple[set[bytes], set[bytes]] = (set(), set())
         decided: set[bytes] = set()
         for fact in facts:
@@ -173,7 +174,7 @@ class Simulation:
             if side.skipped:
                 # Who she is by a plan is asked of what really happened.
                 content = Content()
-                content.apart = apart
+                content.hold(side.holding)
                 for fact in facts:
                     step(content, side.plan, fact)
                     yield

@@ -45,7 +45,8 @@ def verify(
         leaves = [Leaf(known.number, known.bucket, known.since, known.until) for _, known in members]
         rows = [row for row in store.facts(leaves) if row.position <= checkpoint.position]
         plan = plans[checkpoint.plan]
-        head = head_of(plan, [(row.position, decode(row.body)) for row in rows], {name for name, _ in members})
+        facts = [(row.position, decode(row.body)) for row in rows]
+        head = head_of(plan, facts, [(name, known.since) for name, known in members])
         kept = section.decode(checkpoint.data, orjson.loads)
         if dumps(section.plain(kept, plan)) != dumps(section.plain(head.content, plan)):
             name = min((name for name, _ in members), key=current.kinds.strength)

@@ -16,6 +16,7 @@ from .claim import Claim
 from .consent import Bound
 from .expression.value import NEVER
 from .fact import Fact, Order
+from .holding import Holding, Pair, Retracted
 from .identifier import Identifier
 from .interaction import Interaction
 from .journey import Journey, Tally
@@ -66,6 +67,8 @@ class Content:
         choices: by name, what the customer chose, when, and at which touchpoint.
         hidden: names of sections that a projection left out; empty in the hub.
         apart: identifiers that the customer's facts name and that are not the customer's: their links do not hold.
+        retracted: links that were taken back. This and what follows is of the hub and its store only.
+        begins: when identifiers begin anew that have not done so yet, as of the last fact that linked any; rising.
     """
 
     at: int = 0
@@ -92,6 +95,8 @@ class Content:
     next_due: int = NEVER
     hidden: frozenset[str] = frozenset()
     apart: frozenset[Identifier] = frozenset()
+    retracted: Mapping[Pair, Retracted] = NOTHING
+    begins: tuple[tuple[int, Identifier], ...] = ()
 
     def fork(self) -> Content:
         """A copy that can be folded further without touching this one."""
@@ -100,8 +105,13 @@ class Content:
             list(self.timeline), {name: seen.copy() for name, seen in self.activity.items()}, dict(self.interactions),
             dict(self.journeys), list(self.ended), self.tallies, list(self.decisions), list(self.actions),
             dict(self.caps), self.reservations, self.confirmed, self.claims, self.exposures, self.choices,
-            self.next_due, self.hidden, self.apart,
+            self.next_due, self.hidden, self.apart, self.retracted, self.begins,
         )  # fmt: skip
+
+    def hold(self, holding: Holding) -> None:
+        """What of the names in its facts holds; before the first fact."""
+        self.apart, self.begins = holding.apart, holding.begins
+        self.retracted = holding.retracted or NOTHING
 
     def sorts_last(self, order: Order) -> bool:
         """Whether a fact of this order comes after all that was folded and all time that passed: the fast path."""

@@ -25,6 +25,7 @@ from .fact import (
     Fact,
     properties_bytes,
 )  # fmt: skip
+from .holding import EVERYTHING, Holding, ended
 from .identifier import Identifier
 from .interaction import ENDED, QUEUED, Interaction
 from .recognition import abandon_due, recognise
@@ -39,9 +40,16 @@ _SHADOW: Final = "#shadow"
 _SELECTING: Final = frozenset((LINK, *STATEMENTS))
 
 
-def fold(plan: Plan, facts: Iterable[Fact]) -> Content:
-    """Folds a customer's facts, in whatever order they are given; a fact given twice counts once."""
+def fold(plan: Plan, facts: Iterable[Fact], holding: Holding = EVERYTHING) -> Content:
+    """Folds a customer's facts, in whatever order they are given; a fact given twice counts once.
+
+    Args:
+        plan: by which.
+        facts: of the customer.
+        holding: what of the names in them holds; all, where it is not given.
+    """
     content = Content()
+    content.hold(holding)
     for fact in sorted({fact.id: fact for fact in facts}.values(), key=lambda fact: fact.order):
         step(content, plan, fact)
     return content
@@ -72,7 +80,7 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
     content.facts += 1
     names = fact.identifiers
     if names and (len(names) > 1 or names[0] not in content.groups):
-        _link(content, names, plan)
+        _link(content, fact, plan)
     if kind == EVENT:
         _event(content, plan, fact)
     elif kind == TRAIT:
@@ -82,9 +90,10 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
         content.traits = {**content.traits, fact.type: Trait(fact.properties["value"], source, at)}
         return
     elif kind == CONSENT:
-        content.consents = _bound(content, content.consents, fact.type, fact)
+        content.consents = _bound(content, content.consents, fact.type, fact, plan)
     elif kind == SUBSCRIPTION:
-        content.subscriptions = _bound(content, content.subscriptions, f"{fact.channel}:{fact.type}", fact)
+        told = f"{fact.channel}:{fact.type}"
+        content.subscriptions = _bound(content, content.subscriptions, told, fact, plan)
     elif kind == ACTION:
         act(content, plan, fact)
     elif kind == DECISION:
@@ -108,7 +117,7 @@ def _select(content: Content, plan: Plan, fact: Fact) -> None:
     if fact.kind == LINK:
         content.through = fact.order
         content.facts += 1
-        _link(content, fact.identifiers, plan)
+        _link(content, fact, plan)
 
 
 def _answer(fact: Fact) -> Fact:
@@ -164,14 +173,19 @@ def _queued(fact: Fact) -> int:
     return int(seconds) if isinstance(seconds, int | float) and 0 < seconds < 86_400 else 0
 
 
-def _link(content: Content, identifiers: tuple[Identifier, ...], plan: Plan) -> None:
+def _link(content: Content, fact: Fact, plan: Plan) -> None:
     """Identifiers of one fact are one customer from here on; blocked values link nobody, nor do those held apart."""
-    groups, apart = content.groups, content.apart
-    linking = [name for name in identifiers if name not in apart and not plan.kinds.is_blocked(name)]
+    if content.begins:
+        _begin_anew(content, fact.occurred_at)
+    groups = content.groups
+    linking, alone = _linking(content, fact, plan)
+    for identifier in alone:
+        if identifier not in groups:
+            groups[identifier] = _another(groups)
     found = {groups[identifier] for identifier in linking if identifier in groups}
     if not linking or (len(found) == 1 and all(identifier in groups for identifier in linking)):
         return
-    group = min(found) if found else len(groups)
+    group = min(found) if found else _another(groups)
     for identifier, other in list(groups.items()):
         if other in found and other != group:
             groups[identifier] = group
@@ -179,10 +193,55 @@ def _link(content: Content, identifiers: tuple[Identifier, ...], plan: Plan) -> 
         groups[identifier] = group
 
 
-def _bound(content: Content, table: Mapping[str, Bound], name: str, fact: Fact) -> Mapping[str, Bound]:
-    """A table in which a consent or subscription binds the identifiers that are linked at its time (ID4)."""
+def _linking(content: Content, fact: Fact, plan: Plan) -> tuple[list[Identifier], list[Identifier]]:
+    """The identifiers that a fact holds together, and those of its customer that it names and does not hold."""
+    apart, kinds = content.apart, plan.kinds
+    linking = [name for name in fact.identifiers if name not in apart and not kinds.is_blocked(name)]
+    if not content.retracted or len(linking) < 2:
+        return linking, []
+    leaf = kinds.strongest(linking)
+    retracted = {(leaf, name): content.retracted.get((leaf, name)) for name in linking}
+    alone = [name for (_, name), said in retracted.items() if said is not None and said.speaks_of(fact)]
+    return [name for name in linking if name not in alone], alone
+
+
+def _another(groups: Mapping[Identifier, int]) -> int:
+    return max(groups.values(), default=-1) + 1
+
+
+def _begin_anew(content: Content, at: int) -> None:
+    """An identifier that has ended by an instant is another one from then on, alone until a later link.
+
+    What it was before stays one with whom it was linked with, under a name of its own.
+    """
     groups = content.groups
-    named = {groups[identifier] for identifier in fact.identifiers if identifier in groups}
+    while content.begins and content.begins[0][0] <= at:
+        (since, identifier), *later = content.begins
+        content.begins = tuple(later)
+        if identifier in groups:
+            former = ended(identifier, since)
+            groups[former] = groups.pop(identifier)
+            groups[identifier] = _another(groups)
+            content.consents = _renamed(content.consents, identifier, former)
+            content.subscriptions = _renamed(content.subscriptions, identifier, former)
+
+
+def _renamed(table: Mapping[str, Bound], identifier: Identifier, former: Identifier) -> Mapping[str, Bound]:
+    if not any(identifier in bound for bound in table.values()):
+        return table
+    return {
+        name: {former if other == identifier else other: said for other, said in bound.items()}
+        for name, bound in table.items()
+    }
+
+
+def _bound(content: Content, table: Mapping[str, Bound], name: str, fact: Fact, plan: Plan) -> Mapping[str, Bound]:
+    """A table in which a consent or subscription binds the identifiers that are linked at its time (ID4)."""
+    if content.begins:
+        _begin_anew(content, fact.occurred_at)
+    groups = content.groups
+    linking, _ = _linking(content, fact, plan)
+    named = {groups[identifier] for identifier in linking if identifier in groups}
     if not named:
         return table  # only blocked values: it binds nobody
     said = (str(fact.properties["state"]), fact.occurred_at)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from .fact import ENDING, RETRACTION, SEPARATION, STATEMENTS, Fact
+from .holding import Holding, holding
 from .identifier import Identifier, IdentifierKinds
 
 ACCEPTED: Final = ""
@@ -334,13 +335,11 @@ def partition(
     return Partition(sorted(ordered, key=lambda nodes: strength(nodes[0])), verdicts, reached)
 
 
-def customer_of(
-    kinds: IdentifierKinds, facts: Iterable[Fact], name: Identifier
-) -> tuple[list[Fact], frozenset[Identifier]]:
+def customer_of(kinds: IdentifierKinds, facts: Iterable[Fact], name: Identifier) -> tuple[list[Fact], Holding]:
     """Whoever an identifier is now, out of a whole log.
 
     Returns:
-        The customer's facts, in no particular order, and the identifiers that they name and that are somebody else's.
+        The customer's facts, in no particular order, and what of the names in them holds.
     """
     log = list(facts)
     links = [link for fact in log for link in links_of(fact, kinds)]
@@ -353,8 +352,7 @@ def customer_of(
         fact for fact in log
         if fact.identifiers and selection.node(kinds.strongest(fact.identifiers), fact.occurred_at) in nodes
     ]  # fmt: skip
-    named = {other for fact in hers if fact.kind not in STATEMENTS for other in fact.identifiers}
-    return hers, frozenset(named - {node.identifier for node in nodes})
+    return hers, holding(hers, [(node.identifier, node.since) for node in nodes], kinds)
 
 
 __all__ = [

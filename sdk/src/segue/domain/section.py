@@ -17,6 +17,7 @@ from .claim import Claim
 from .consent import in_force
 from .content import Content
 from .fact import Fact
+from .holding import Retracted, has_ended
 from .identifier import Identifier
 from .interaction import Interaction, InteractionRef
 from .journey import Journey, Tally
@@ -136,7 +137,9 @@ def plain(content: Content, plan: Plan, *, complete: bool = True) -> dict[str, P
         section = sections.setdefault(trait_section(name, plan.vocabulary), {})
         section[name] = [trait.value, trait.source, trait.at]
     groups = content.groups
-    sections["identity"] = sorted([i.kind, i.value, group if complete else 0] for i, group in groups.items())
+    sections["identity"] = sorted(
+        [i.kind, i.value, group if complete else 0] for i, group in groups.items() if complete or not has_ended(i)
+    )
     sections["consents"] = _bound(content.consents) if complete else _in_force(content.consents)
     sections["subscriptions"] = _bound(content.subscriptions) if complete else _in_force(content.subscriptions)
     sections["timeline"] = [_fact(fact) for fact in content.timeline]
@@ -164,6 +167,13 @@ def plain(content: Content, plan: Plan, *, complete: bool = True) -> dict[str, P
         sections["choices"] = {name: list(choice) for name, choice in content.choices.items()}
     if complete and content.apart:
         sections["apart"] = sorted([i.kind, i.value] for i in content.apart)
+    if complete and content.retracted:
+        sections["retracted"] = sorted(
+            [*strong, *weak, said.until, sorted(id_.hex() for id_ in said.facts)]
+            for (strong, weak), said in content.retracted.items()
+        )
+    if complete and content.begins:
+        sections["begins"] = [[at, *name] for at, name in content.begins]
     through = content.through
     sections["envelope"] = [
         content.at, [through[0], through[1], through[2].hex()] if through else None, content.facts, content.next_due
@@ -217,6 +227,13 @@ def _read_actions(content: Content, value: Plain) -> None:
         content.confirmed = tuple((bytes.fromhex(id_), instant) for id_, instant in value[4])
 
 
+def _read_retracted(content: Content, value: Plain) -> None:
+    content.retracted = {
+        (Identifier(*found[0:2]), Identifier(*found[2:4])): Retracted(found[4], frozenset(map(bytes.fromhex, found[5])))
+        for found in value
+    }
+
+
 def _read_envelope(content: Content, value: Plain) -> None:
     content.at, through, content.facts, content.next_due = value
     content.through = (through[0], through[1], bytes.fromhex(through[2])) if through else None
@@ -242,5 +259,7 @@ _READERS: Final[dict[str, Callable[[Content, Plain], None]]] = {
     "choices": lambda content, value: setattr(
         content, "choices", {name: (said, at, who) for name, (said, at, who) in value.items()}
     ),
+    "retracted": _read_retracted,
+    "begins": lambda content, value: setattr(content, "begins", tuple((at, Identifier(*name)) for at, *name in value)),
     "apart": lambda content, value: setattr(content, "apart", frozenset(Identifier(*name) for name in value)),
 }
