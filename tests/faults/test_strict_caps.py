@@ -328,7 +328,8 @@ def _asked(field: Field, account: str) -> bool:
     """Whether every rival hears the hub again."""
     for rival in field.rivals.each:
         rival.order(who={"account": f"{account}-back-{rival.name}"}, wait=5.0)
-    return all("HUB_UNREACHABLE" not in rival.answer().get("reason", "") for rival in field.rivals.each)
+    told = [rival.answer() for rival in field.rivals.each]  # of all: an answer left behind would be taken for the next
+    return all("HUB_UNREACHABLE" not in answer.get("reason", "") for answer in told)
 
 
 def _spread(waits: list[float]) -> str:

@@ -211,6 +211,7 @@ class Hub:
             book, self.contexts, self.plans, self.ingest, self.clock, self.store.incarnation
         )  # fmt: skip
         self.overview.decisions = self.decisions.plain
+        self.reservations = Reservations(self.contexts, self.plans, self.ingest, self.clock)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._side_port: SidePort | None = None
@@ -234,7 +235,7 @@ class Hub:
         self._server = server
         if self.settings.http_port is not None:
             self._side_port = SidePort(
-                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions
+                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions, self.reservations
             )  # fmt: skip
             self.http_port = await self._side_port.start(self.settings.host, self.settings.http_port)
         for name in ("", *_NAMES):
@@ -254,9 +255,8 @@ class Hub:
         copy = partial(copy_store, path) if path is not None else None
         stores = StoreService(copy, path.parent if path is not None else None, gate)
         store_service_pb2_grpc.add_StoreServiceServicer_to_server(stores, server)
-        reservations = Reservations(self.contexts, self.plans, self.ingest, self.clock)
         reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(
-            ReservationService(reservations, self.plans, gate, self.clock), server
+            ReservationService(self.reservations, self.plans, gate, self.clock), server
         )
         context_pb2_grpc.add_ContextServiceServicer_to_server(
             ContextService(self.contexts, projections, self.plans, self.past, self.moments, gate, self.clock), server

@@ -14,14 +14,15 @@ from segue.domain.grant import SERVICE
 from segue.domain.identifier import Identifier, parse_identifier
 from segue.domain.instant import instant_text
 from segue.domain.interaction import InteractionRef
+from segue.domain.verdict import Verdict
 from segue.errors import FactError
 
 from ..services.decisions import Asked
 from ..services.failure import Refusal
 
 STATUS: Final = {
-    "KEY_INVALID": 401, "NOT_GRANTED": 403, "NAME_UNKNOWN": 404, "OVERLOADED": 429, "STORE_FULL": 507,
-    "STORE_BROKEN": 503,
+    "KEY_INVALID": 401, "NOT_GRANTED": 403, "NAME_UNKNOWN": 404, "ID_CONFLICT": 409, "OVERLOADED": 429,
+    "STORE_BROKEN": 503, "DEADLINE_EXCEEDED": 504, "STORE_FULL": 507,
 }  # fmt: skip
 """By code, the HTTP status of a refusal; 400 for all others."""
 _FIELDS: Final = ("decision", "identifiers", "purpose", "interaction", "deadline_ms")
@@ -47,11 +48,11 @@ def asked_of(body: Any) -> Asked:
     if type(deadline) is not int:
         raise Refusal("INPUT_INVALID", "deadline_ms: is no whole number. Write e.g. 200")
     return Asked(
-        decision, _names(body.get("identifiers")), purpose or SERVICE, _interaction(body.get("interaction")), deadline
+        decision, names_of(body.get("identifiers")), purpose or SERVICE, _interaction(body.get("interaction")), deadline
     )
 
 
-def _names(said: Any) -> tuple[Identifier, ...]:
+def names_of(said: Any) -> tuple[Identifier, ...]:
     """`{"account": "A-1009"}`, or `["account=A-1009"]`."""
     cure = 'Write {"account": "A-1009"} or ["account=A-1009"]'
     if not isinstance(said, dict | list) or not said:
@@ -79,6 +80,14 @@ def _interaction(said: Any) -> InteractionRef | None:
     raise Refusal("INPUT_INVALID", 'interaction: names none. Write {"id": "chat-17", "direction": "inbound"}')
 
 
+def verdict_plain(v: Verdict) -> dict[str, Any]:
+    """A verdict as JSON carries it."""
+    return {
+        "guardrail": v.guardrail, "kind": v.kind, "reason": v.reason, "owner": v.owner, "mode": v.mode,
+        "holder": v.holder, "until": instant_text(v.until) if 0 < v.until < NEVER else None,
+    }  # fmt: skip
+
+
 def answer_plain(decision: Decision) -> dict[str, Any]:
     """The answer as JSON carries it."""
     action = decision.action
@@ -92,13 +101,7 @@ def answer_plain(decision: Decision) -> dict[str, Any]:
             "kind": action.kind, "topic": action.topic, "purpose": action.purpose, "channel": action.channel,
             "advances": action.advances, "properties": json_text(dict(action.properties)),
         },
-        "verdicts": [
-            {
-                "guardrail": v.guardrail, "kind": v.kind, "reason": v.reason, "owner": v.owner, "mode": v.mode,
-                "holder": v.holder, "until": instant_text(v.until) if v.until < NEVER else None,
-            }
-            for v in decision.verdicts
-        ],
+        "verdicts": [verdict_plain(verdict) for verdict in decision.verdicts],
         "freshness": decision.freshness.state,
         "version": decision.version,
         "plan": decision.plan,

@@ -1,17 +1,20 @@
-"""The side port: /metrics for Prometheus, /healthz, POST /v1/events for CloudEvents, POST /v1/decide.
+"""The side port: /metrics for Prometheus, /healthz, POST /v1/events for CloudEvents, POST /v1/decide, and
+/v1/reserve, /v1/confirm, /v1/release for places under strict caps.
 
 Owns HTTP and the names of the metrics. Listens beside gRPC on the same address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from segue.domain.grant import Grant
 from segue.errors import FactError
 
 from ..services.admission import misfit
@@ -20,7 +23,9 @@ from ..services.failure import Refusal
 from ..services.ingest import Ingest
 from ..services.overview import Overview
 from ..services.plans import Plans
+from ..services.reservations import Reservations
 from ..services.touchpoints import ADMIN, Touchpoints
+from . import reserve
 from .cloud_events import fact_of
 from .decide import STATUS, answer_plain, asked_of
 
@@ -104,13 +109,15 @@ class SidePort:
     """HTTP beside gRPC."""
 
     def __init__(
-        self, ingest: Ingest, plans: Plans, touchpoints: Touchpoints, overview: Overview, decisions: Decisions
-    ) -> None:
+        self, ingest: Ingest, plans: Plans, touchpoints: Touchpoints, overview: Overview, decisions: Decisions,
+        reservations: Reservations,
+    ) -> None:  # fmt: skip
         self._ingest = ingest
         self._plans = plans
         self._touchpoints = touchpoints
         self._overview = overview
         self._decisions = decisions
+        self._reservations = reservations
         self._registry = CollectorRegistry()
         self._registry.register(_Figures(overview))
         self._runner: web.AppRunner | None = None
@@ -122,6 +129,9 @@ class SidePort:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_post("/v1/events", self._events)
         app.router.add_post("/v1/decide", self._decide)
+        app.router.add_post("/v1/reserve", self._reserve)
+        app.router.add_post("/v1/confirm", self._confirm)
+        app.router.add_post("/v1/release", self._release)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
@@ -151,6 +161,49 @@ class SidePort:
         except Refusal as error:
             return _error(STATUS.get(error.code, 400), error.code, str(error))
         return web.json_response(answer_plain(answer))
+
+    async def _reserve(self, request: web.Request) -> web.Response:
+        async def work(question: reserve.Question, grant: Grant) -> Any:
+            answer = await self._reservations.reserve(question.asked, grant)
+            return reserve.answer_plain(question.asked, answer)
+
+        return await self._place(request, "reserve", work)
+
+    async def _confirm(self, request: web.Request) -> web.Response:
+        async def work(question: reserve.Question, grant: Grant) -> Any:
+            await self._reservations.confirm(question.asked, question.status, grant)
+            return {"id": question.asked.id.hex(), "confirmed": True}
+
+        return await self._place(request, "confirm", work)
+
+    async def _release(self, request: web.Request) -> web.Response:
+        async def work(question: reserve.Question, grant: Grant) -> Any:
+            asked = question.asked
+            return {"id": asked.id.hex(), "released": await self._reservations.release(asked.id, asked.names, grant)}
+
+        return await self._place(request, "release", work)
+
+    async def _place(
+        self, request: web.Request, what: str, work: Callable[[reserve.Question, Grant], Awaitable[Any]]
+    ) -> web.Response:
+        """One question about a place under strict caps."""
+        owner = self._owner(request)
+        if owner is None:
+            return _error(401, "KEY_INVALID", "no valid touchpoint key: send Authorization: Bearer $SEGUE_KEY")
+        try:
+            body = orjson.loads(await request.read())
+            plan = self._plans.current
+            grant = plan.grant(owner)
+            question = reserve.question_of(what, body, grant, plan)
+            answer = await asyncio.wait_for(work(question, grant), question.seconds)
+        except orjson.JSONDecodeError as error:
+            return _error(400, "INPUT_INVALID", f"body: no JSON: {error}")
+        except TimeoutError:
+            cure = "Ask again with the same id" + (", or release it" if what == "reserve" else "")
+            return _error(504, "DEADLINE_EXCEEDED", f"deadline_ms: nobody knows by then. {cure}")
+        except Refusal as error:
+            return _error(STATUS.get(error.code, 400), error.code, str(error))
+        return web.json_response(answer)
 
     def _owner(self, request: web.Request) -> str | None:
         """The touchpoint whose key it is; None where there is none, or it is the admin's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+import orjson
 from segue.domain.expression import NEVER
 from segue.domain.fact import ACTION_STATUSES, INCIDENT, RESERVATION, Fact
 from segue.domain.grant import Grant
@@ -16,7 +17,7 @@ from segue.wire import fact_from_wire, identifier_from_wire
 
 from ..services.failure import Refusal
 from ..services.plans import Plans
-from ..services.reservations import Asked, Reservations
+from ..services.reservations import Asked, Reservations, named
 from .gate import Gate
 from .status import refuse
 
@@ -38,6 +39,22 @@ def _told(message: Any) -> Fact:
     if fact.kind in (RESERVATION, INCIDENT):
         raise Refusal("NOT_GRANTED", f"pending: a {fact.kind} is no fact that a touchpoint tells of a customer")
     return fact
+
+
+def _checked(id_: bytes) -> bytes:
+    if len(id_) != 16:
+        raise FactError(f"{len(id_)} bytes", field="id", cure="Give 16 bytes, e.g. a UUIDv7")
+    return id_
+
+
+def _details(said: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(said or b"{}")
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise FactError("is no JSON object", field="action.details", cure='Give e.g. {"price": 12.5}, or nothing')
+    return found
 
 
 class ReservationService(rpc.ReservationServiceServicer):
@@ -92,8 +109,9 @@ class ReservationService(rpc.ReservationServiceServicer):
         """See the proto."""
         try:
             grant = self._plans.current.grant(self._gate.writer(context))
+            id_ = _checked(request.id)
             names = self._names(request.identifiers)
-            released = await self._reservations.release(request.id, names, grant)
+            released = await self._reservations.release(id_, names, grant)
         except FactError as error:
             await refuse(context, Refusal(error.code, str(error)))
         except Refusal as error:
@@ -102,19 +120,14 @@ class ReservationService(rpc.ReservationServiceServicer):
 
     def _asked(self, request: Any, grant: Grant) -> Asked:
         id_, kind, action = request.id, request.kind, request.action
-        if len(id_) != 16:
-            raise FactError(f"{len(id_)} bytes", field="id", cure="Give 16 bytes, e.g. a UUIDv7")
         if not kind:
             raise FactError("is empty", field="kind", cure="Name the action, e.g. offer.upsell")
         return Asked(
-            id_, self._names(request.identifiers),
+            _checked(id_), self._names(request.identifiers),
             {"kind": kind, "topic": action.topic, "purpose": action.purpose,
-             "channel": action.channel or grant.channel, "advances": action.advances},
+             "channel": action.channel or grant.channel, "advances": action.advances,
+             "decision_id": action.decision_id.hex(), "details": _details(action.details)},
         )  # fmt: skip
 
     def _names(self, identifiers: Any) -> tuple[Any, ...]:
-        kinds = self._plans.current.kinds
-        found = tuple(kinds.normal(identifier_from_wire(identifier)) for identifier in identifiers)
-        if not found:
-            raise FactError("names nobody", field="identifiers", cure="Name at least one, e.g. account=A-1009")
-        return tuple(sorted(found, key=kinds.strength))
+        return named([identifier_from_wire(identifier) for identifier in identifiers], self._plans.current)

@@ -26,6 +26,7 @@ _STATUS: Final[dict[str, tuple[grpc.StatusCode, int]]] = {
     "TALLY_INVALID": (grpc.StatusCode.INVALID_ARGUMENT, code_pb2.INVALID_ARGUMENT),
     "SEQUENCE_GAP": (grpc.StatusCode.ABORTED, code_pb2.ABORTED),
     "BATCH_TOO_LARGE": (grpc.StatusCode.INVALID_ARGUMENT, code_pb2.INVALID_ARGUMENT),
+    "ID_CONFLICT": (grpc.StatusCode.ALREADY_EXISTS, code_pb2.ALREADY_EXISTS),
     "IN_USE": (grpc.StatusCode.FAILED_PRECONDITION, code_pb2.FAILED_PRECONDITION),
     "KEY_MISSING": (grpc.StatusCode.UNAUTHENTICATED, code_pb2.UNAUTHENTICATED),
     "KEY_INVALID": (grpc.StatusCode.UNAUTHENTICATED, code_pb2.UNAUTHENTICATED),

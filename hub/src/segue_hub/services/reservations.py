@@ -2,17 +2,17 @@
 
 Owns the order in which a place is judged and granted. A grant is a fact, stamped by the hub: it is durable before it is
 answered, the fold counts it, and a hub that starts again knows it. Judged on the whole context, so that what a
-touchpoint may not see binds it too.
+touchpoint may not see binds it too. What was acknowledged is folded already: a refusal costs no writing, a grant one
+unit, and those of many customers share it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from segue.domain.content import Content
 from segue.domain.context import Context
@@ -21,15 +21,20 @@ from segue.domain.fact import ACTION, RESERVATION, Fact, properties_bytes
 from segue.domain.grant import Grant
 from segue.domain.guardrail import Guardrail
 from segue.domain.identifier import Identifier
+from segue.domain.plan import Plan
 from segue.domain.projection import Projected
-from segue.domain.reservation import GRANTED, RELEASED
+from segue.domain.reservation import GRANTED, RELEASED, Reservation
 from segue.domain.scope import Scope
 from segue.domain.verdict import DEFER, Verdict
+from segue.errors import FactError
 
+from .admission import Result
 from .contexts import Contexts
 from .failure import Refusal
 from .ingest import Ingest
 from .plans import Plans
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,14 @@ class Answer:
     verdicts: Sequence[Verdict]
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Whose turn it is with one customer, and how many hold or await it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    count: int = 0
+
+
 class Reservations:
     """Grants places.
 
@@ -71,7 +84,7 @@ class Reservations:
         self._plans = plans
         self._ingest = ingest
         self._clock = clock
-        self._locks: dict[int, tuple[asyncio.Lock, int]] = {}
+        self._turns: dict[int | Identifier, _Turn] = {}
         self.counts = {"granted": 0, "refused": 0, "taken_back": 0, "released": 0}
 
     async def reserve(self, asked: Asked, grant: Grant, pending: Sequence[Fact] = ()) -> Answer:
@@ -83,40 +96,38 @@ class Reservations:
             pending: its own facts about the customer that it has no answer for yet.
 
         Raises:
-            Refusal: NOT_FOUND (nobody is known by any of the identifiers, and no fact names them), OVERLOADED,
-                STORE_FULL, STORE_BROKEN.
+            Refusal: ID_CONFLICT (the id is of another reservation, or of one that is over), OVERLOADED, STORE_FULL,
+                STORE_BROKEN.
         """
         if pending:
             await self._ingest.publish(list(pending), grant)
-        async with self._alone(asked.names) as customer:
-            answer = await self._grant(asked, grant, customer)
+        answer = await self._alone(asked.names, lambda: self._grant(asked, grant))
         self.counts["granted" if answer.granted else "refused"] += 1
         return answer
 
-    async def _grant(self, asked: Asked, grant: Grant, customer: int) -> Answer:
-        # All that was taken in before this is folded: the judgement misses nothing that was acknowledged.
-        await self._ingest.decide_again()
+    async def _grant(self, asked: Asked, grant: Grant) -> Answer:
         now, plan = self._clock(), self._plans.current
-        content = self._contexts.read(customer).content if customer else None
-        held = content.reservations.get(asked.id) if content is not None else None
-        if held is not None and held.counts(now) and now < held.expires_at:
-            return Answer(True, held.expires_at, [])
+        capped = [g for g in plan.capping if self._is_strict(g, asked.action)]
+        slots = [g.cap.slot(g.name, asked.action) for g in capped if g.cap is not None]
+        held = self._held(asked.id, asked.names)
+        if held is not None:
+            return _again(asked, held, slots, grant, now)
         verdicts = self._judge(asked, grant, now)
-        capped = [g for g in plan.guardrails.values() if self._is_strict(g, asked.action)]
-        if any(verdict.binds for verdict in verdicts) or held is not None:
+        if any(verdict.binds for verdict in verdicts):
             return Answer(False, 0, verdicts)
         expires_at = now + min((g.cap.hold for g in capped if g.cap is not None), default=0)
         if not capped:
             return Answer(True, expires_at, verdicts)
-        slots = [g.cap.slot(g.name, asked.action) for g in capped if g.cap is not None]
         details = {
             "status": GRANTED, "slots": slots, "expires_at": expires_at,
             "frees": all(g.cap.frees for g in capped if g.cap is not None),
             **{name: asked.action.get(name) or "" for name in ("topic", "purpose", "channel")},
         }  # fmt: skip
         result = await self._stamp(asked.id, asked.names, str(asked.action["kind"]), details, grant, now)
-        if result:
-            return Answer(False, 0, [Verdict(kind=DEFER, guardrail="", reason=result)])
+        if result.status == "DUPLICATE" or result.code == "ID_CONFLICT":
+            raise _taken(asked.id, "was used already, or given back before it was asked for")
+        if result.status == "REJECTED":
+            return Answer(False, 0, [Verdict(kind=DEFER, guardrail="", reason=result.reason)])
         over = self._over(asked, capped)
         if over:
             # Two customers became one while both were judged: whoever sees that there are too many steps back.
@@ -127,8 +138,7 @@ class Reservations:
 
     def _judge(self, asked: Asked, grant: Grant, at: int) -> list[Verdict]:
         """What everybody says whom the identifiers name: not linked yet, they may be several customers."""
-        known = dict.fromkeys(found.customer for name in asked.names if (found := self._contexts.find(name)))
-        contents = [self._contexts.read(customer).content for customer in known] or [Content()]
+        contents = self._contents(asked.names) or [Content()]
         action = {**asked.action, "touchpoint": grant.touchpoint}
         said = [judge(action, Context(Projected(content), self._plans.current, at)) for content in contents]
         return next((verdicts for verdicts in said if any(verdict.binds for verdict in verdicts)), said[0])
@@ -166,25 +176,30 @@ class Reservations:
     async def release(self, id_: bytes, names: tuple[Identifier, ...], grant: Grant) -> bool:
         """Gives a place back; returns whether there was one to give.
 
-        Whoever gave up waiting for the answer gives back what it may have been granted: that is waited for here.
+        Whoever gave up waiting for the answer gives back what it may have been granted, or may be granted yet: its
+        question may still be on its way. So an id that is not known is taken, in the log, by its release; whatever
+        comes later under that id is refused, also by a hub that was started again meanwhile.
         """
-        async with self._alone(names):
-            await self._ingest.decide_again()
-            return await self._release(id_, names, grant)
+        if self._held(id_, names) is None:
+            details = {"status": RELEASED, "reservation": id_.hex()}
+            result = await self._stamp(id_, names[:1], RELEASED, details, grant, self._clock())
+            if result.status == "ACCEPTED":
+                return False
+        # It was granted while we asked, or long ago. What took the id is folded before we hear that it is taken.
+        return await self._alone(names, lambda: self._release(id_, names, grant))
 
     async def _release(self, id_: bytes, names: tuple[Identifier, ...], grant: Grant) -> bool:
-        customer = self._find(names)
-        held = self._contexts.read(customer).content.reservations.get(id_) if customer else None
+        held = self._held(id_, names)
         if held is None or held.confirmed or held.touchpoint != grant.touchpoint:
             return False
-        now = self._clock()
         details = {"status": RELEASED, "reservation": id_.hex()}
-        released = not await self._stamp(self._id(id_, b"release"), names, held.kind, details, grant, now)
+        result = await self._stamp(self._id(id_, b"release"), names, held.kind, details, grant, self._clock())
+        released = result.status != "REJECTED"
         self.counts["released"] += released
         return released
 
     async def confirm(self, asked: Asked, status: str, grant: Grant) -> None:
-        """Records the action that a place was reserved for, durably.
+        """Records the action that a place was reserved for, durably; saying it again changes nothing.
 
         Raises:
             Refusal: the fact is not taken.
@@ -192,7 +207,8 @@ class Reservations:
         action = asked.action
         properties = {
             "kind": action["kind"], "topic": action.get("topic") or "", "purpose": action.get("purpose") or "",
-            "channel": action.get("channel") or "", "status": status, "decision_id": "", "details": {},
+            "channel": action.get("channel") or "", "status": status,
+            "decision_id": action.get("decision_id") or "", "details": action.get("details") or {},
             "reservation": asked.id.hex(),
         }  # fmt: skip
         if action.get("advances"):
@@ -202,17 +218,18 @@ class Reservations:
             grant.channel, grant.touchpoint, None, properties_bytes(properties),
         )  # fmt: skip
         (result,) = await self._ingest.publish([fact], grant)
-        if result.status == "REJECTED":
+        # Its id is made of the reservation and the status: where another fact has it, this was told before.
+        if result.status == "REJECTED" and result.code != "ID_CONFLICT":
             raise Refusal(result.code, result.reason)
 
     async def _stamp(
         self, id_: bytes, names: tuple[Identifier, ...], kind: str, details: Mapping[str, Any], grant: Grant, at: int
-    ) -> str:
-        """Writes a fact of the hub's own in a touchpoint's name; returns why it is not taken, if so."""
+    ) -> Result:
+        """Writes a fact of the hub's own in a touchpoint's name."""
         raw = properties_bytes(dict(details))
         fact = Fact(id_, RESERVATION, kind, at, 0, names, grant.channel, grant.touchpoint, None, raw)
         (result,) = await self._ingest.publish([fact], _stamped(grant))
-        return "" if result.status != "REJECTED" else result.reason
+        return result
 
     @staticmethod
     def _id(id_: bytes, what: bytes) -> bytes:
@@ -229,24 +246,75 @@ class Reservations:
                 return known.customer
         return 0
 
-    @asynccontextmanager
-    async def _alone(self, names: Sequence[Identifier]) -> AsyncIterator[int]:
-        """One at a time for a customer, whichever she is once it is our turn."""
+    def _contents(self, names: Sequence[Identifier]) -> list[Content]:
+        """Of everybody whom the identifiers name."""
+        known = dict.fromkeys(found.customer for name in names if (found := self._contexts.find(name)))
+        return [self._contexts.read(customer).content for customer in known]
+
+    def _held(self, id_: bytes, names: Sequence[Identifier]) -> Reservation | None:
+        return next((c.reservations[id_] for c in self._contents(names) if id_ in c.reservations), None)
+
+    async def _alone(self, names: Sequence[Identifier], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Does something about a customer, whichever she is once it is our turn, and nobody else does meanwhile.
+
+        Who goes while waiting leaves the line. Once begun it is done to its end, also where whoever asked has gone:
+        the next one must find what was granted.
+        """
         while True:
-            customer = self._find(names)
-            lock, waiting = self._locks.get(customer, (asyncio.Lock(), 0))
-            self._locks[customer] = (lock, waiting + 1)
+            # Nobody knows her yet: then her strongest name stands for her.
+            key = self._find(names) or names[0]
+            turn = self._turns.setdefault(key, _Turn())
+            turn.count += 1
             try:
-                async with lock:
-                    if self._find(names) == customer:
-                        yield customer
-                        return
-            finally:
-                lock, waiting = self._locks[customer]
-                if waiting == 1:
-                    del self._locks[customer]
-                else:
-                    self._locks[customer] = (lock, waiting - 1)
+                await turn.lock.acquire()
+            except BaseException:
+                self._left(key, turn)
+                raise
+            if (self._find(names) or names[0]) == key:
+                task = asyncio.ensure_future(work())
+                task.add_done_callback(lambda _, key=key, turn=turn: self._done(key, turn))  # type: ignore[misc]
+                return await asyncio.shield(task)
+            self._done(key, turn)
+
+    def _done(self, key: int | Identifier, turn: _Turn) -> None:
+        turn.lock.release()
+        self._left(key, turn)
+
+    def _left(self, key: int | Identifier, turn: _Turn) -> None:
+        turn.count -= 1
+        if not turn.count:
+            del self._turns[key]
+
+
+def named(names: Sequence[Identifier], plan: Plan) -> tuple[Identifier, ...]:
+    """Whom it is about, in their normal form, strongest first.
+
+    Raises:
+        Refusal: FACT_INVALID, nobody is named or a name cannot be one.
+    """
+    kinds = plan.kinds
+    try:
+        found = {kinds.normal(name) for name in names}
+    except FactError as error:
+        raise Refusal(error.code, f"identifiers: {error}") from None
+    if not found:
+        raise Refusal("FACT_INVALID", "identifiers: nobody is named. Name at least one, e.g. account=A-1009")
+    return tuple(sorted(found, key=kinds.strength))
+
+
+def _again(asked: Asked, held: Reservation, slots: Sequence[str], grant: Grant, at: int) -> Answer:
+    """The answer to an id that is known: the same one, as long as it is the same question and the place is held."""
+    if (held.touchpoint, held.kind) != (grant.touchpoint, asked.action["kind"]) or not set(slots) <= set(held.slots):
+        raise _taken(asked.id, "is of another reservation")
+    if held.confirmed:
+        raise _taken(asked.id, "was confirmed already: the action was carried out")
+    if at >= held.expires_at:
+        raise _taken(asked.id, "ran out")
+    return Answer(True, held.expires_at, [])
+
+
+def _taken(id_: bytes, why: str) -> Refusal:
+    return Refusal("ID_CONFLICT", f"id: {id_.hex()} {why}. Ask with a new id")
 
 
 def _stamped(grant: Grant) -> Grant:
