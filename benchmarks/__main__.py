@@ -1,4 +1,4 @@
-"""`python -m benchmarks [p1|p3|p5|p9|p10] [--quick] [--json]`: runs benchmarks and prints both sides."""
+"""`python -m benchmarks [p1|p3|p5|p9|p10|reserve] [--quick] [--json]`: runs benchmarks and prints both sides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import p1, p3, p5, p9, p10
+from . import p1, p3, p5, p9, p10, reserve
 from .measure import Report, Series
+
+NAMES = ("p1", "p3", "p5", "p9", "p10", "reserve")
 
 
 def machine() -> dict[str, Any]:
@@ -67,7 +69,7 @@ def show(report: Report) -> None:
 def main() -> int:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["p1", "p3", "p5", "p9", "p10", []], help="all where none is named")
+    parser.add_argument("which", nargs="*", choices=[*NAMES, []], help="all where none is named")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer rounds")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--install-peers", action="store_true", help="install missing Redis or PostgreSQL from Debian")
@@ -78,6 +80,7 @@ def main() -> int:
         "p5": lambda: p5.run(quick=asked.quick),
         "p9": lambda: p9.run(quick=asked.quick),
         "p10": lambda: p10.run(quick=asked.quick),
+        "reserve": lambda: reserve.run(quick=asked.quick, install_peers=asked.install_peers),
     }
     about, reports = machine(), []
     if not asked.json:

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -29,9 +30,10 @@ class HubProcess:
     Args:
         folder: for its store and log.
         heads: live contexts kept in memory; the hub's default where not given.
+        more: files of the plan beside the benchmarks' own.
     """
 
-    def __init__(self, folder: Path, heads: int | None = None) -> None:
+    def __init__(self, folder: Path, heads: int | None = None, more: Mapping[str, str] | None = None) -> None:
         self.store, log = folder / "segue.db", folder / "hub.log"
         command = [sys.executable, "-m", "segue_hub", "serve", "--store", str(self.store), "--insecure"]
         command += ["--port", "0", "--http-port", "0", "--log", "json"]
@@ -43,7 +45,9 @@ class HubProcess:
         key_file = self.store.with_name("segue.db.admin-key")
         admin_key = wait_for("the admin key", lambda: key_file.is_file() and key_file.read_text().strip())
         self._admin = connect(self.address, admin_key, "")
-        pushed = self._admin.plans.PushPlan(plan_service_pb2.PushPlanRequest(files=_plan_files()), timeout=30)
+        files = _plan_files()
+        files += [plan_service_pb2.PlanFile(path=path, content=text.encode()) for path, text in (more or {}).items()]
+        pushed = self._admin.plans.PushPlan(plan_service_pb2.PushPlanRequest(files=files), timeout=30)
         if not pushed.version.digest:
             raise RuntimeError(f"the benchmarks' plan was refused: {pushed.problems}")
         self.key = self.key_of("bench")

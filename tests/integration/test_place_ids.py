@@ -229,6 +229,18 @@ def test_of_many_who_ask_at_once_for_one_customer_all_hear_after_one_unit(hub: R
             assert verdict.until > answer.server_time
 
 
+def test_a_crowd_that_comes_while_she_becomes_known_is_granted_one_place_and_none_is_taken_back(
+    hub: RunningHub, texter: Asking
+) -> None:
+    """Counterexample: who came between commit and fold stood in her line, the first of them in that of her name."""
+    before = hub.hub.reservations.counts["taken_back"]
+    for number in range(60):
+        calls = [texter.reserving(new(), f"CROWD-{number}") for _ in range(16)]
+        assert [call.result().granted for call in calls].count(True) == 1
+        assert len(told(hub, f"CROWD-{number}", RESERVATION)) == 1
+    assert hub.hub.reservations.counts["taken_back"] == before
+
+
 def test_what_was_acknowledged_before_one_asks_is_judged_with(hub: RunningHub, mailer: Asking) -> None:
     """A question waits for nobody else's writing; what was acknowledged is folded all the same (VE7)."""
     with calling(hub.address, hub.key("chat")) as chat:

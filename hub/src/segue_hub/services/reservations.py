@@ -248,8 +248,10 @@ class Reservations:
 
     def _contents(self, names: Sequence[Identifier]) -> list[Content]:
         """Of everybody whom the identifiers name."""
-        known = dict.fromkeys(found.customer for name in names if (found := self._contexts.find(name)))
-        return [self._contexts.read(customer).content for customer in known]
+        return [self._contexts.read(customer).content for customer in self._known(names)]
+
+    def _known(self, names: Sequence[Identifier]) -> dict[int, None]:
+        return dict.fromkeys(found.customer for name in names if (found := self._contexts.find(name)))
 
     def _held(self, id_: bytes, names: Sequence[Identifier]) -> Reservation | None:
         return next((c.reservations[id_] for c in self._contents(names) if id_ in c.reservations), None)
@@ -257,30 +259,47 @@ class Reservations:
     async def _alone(self, names: Sequence[Identifier], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Does something about a customer, whichever she is once it is our turn, and nobody else does meanwhile.
 
-        Who goes while waiting leaves the line. Once begun it is done to its end, also where whoever asked has gone:
+        Whoever goes while waiting leaves the line. Once begun it is done to its end, also where whoever asked has gone:
         the next one must find what was granted.
         """
-        while True:
-            # Nobody knows her yet: then her strongest name stands for her.
-            key = self._find(names) or names[0]
-            turn = self._turns.setdefault(key, _Turn())
-            turn.count += 1
-            try:
-                await turn.lock.acquire()
-            except BaseException:
-                self._left(key, turn)
-                raise
-            if (self._find(names) or names[0]) == key:
-                task = asyncio.ensure_future(work())
-                task.add_done_callback(lambda _, key=key, turn=turn: self._done(key, turn))  # type: ignore[misc]
-                return await asyncio.shield(task)
-            self._done(key, turn)
+        taken: list[int | Identifier] = []
+        try:
+            # By her names first: who is not known yet is somebody else's customer in the middle of their turn.
+            for name in sorted(set(names), key=str):
+                await self._take_turn(name, taken)
+            through = len(taken)
+            while True:
+                known = self._known(names)
+                for customer in sorted(known):
+                    await self._take_turn(customer, taken)
+                if self._known(names) == known:
+                    break
+                self._leave(taken[through:])
+                del taken[through:]
+            task = asyncio.ensure_future(work())
+        except BaseException:
+            self._leave(taken)
+            raise
+        task.add_done_callback(lambda _: self._leave(taken))
+        return await asyncio.shield(task)
 
-    def _done(self, key: int | Identifier, turn: _Turn) -> None:
-        turn.lock.release()
-        self._left(key, turn)
+    async def _take_turn(self, key: int | Identifier, taken: list[int | Identifier]) -> None:
+        turn = self._turns.setdefault(key, _Turn())
+        turn.count += 1
+        try:
+            await turn.lock.acquire()
+        except BaseException:
+            self._forget(key, turn)
+            raise
+        taken.append(key)
 
-    def _left(self, key: int | Identifier, turn: _Turn) -> None:
+    def _leave(self, taken: Sequence[int | Identifier]) -> None:
+        for key in taken:
+            turn = self._turns[key]
+            turn.lock.release()
+            self._forget(key, turn)
+
+    def _forget(self, key: int | Identifier, turn: _Turn) -> None:
         turn.count -= 1
         if not turn.count:
             del self._turns[key]
