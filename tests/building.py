@@ -179,7 +179,10 @@ def document(sketch: Mapping[str, Any]) -> dict[str, Any]:
         channels=made.get("channels", {}), events=made.get("events", {}), traits=traits,
         purposes=tuple(made.get("purposes", ())),
     )  # fmt: skip
-    checker = Checker(vocabulary, made.get("maps", {}), made.get("audiences", {}), made.get("calendars", {}))
+    checker = Checker(
+        vocabulary, made.get("maps", {}), made.get("audiences", {}), made.get("calendars", {}),
+        [name for name, body in made.get("guardrails", {}).items() if body.get("holdout")],
+    )  # fmt: skip
 
     def check_in(body: dict[str, Any], field: str, place: str, result: str = "bool") -> None:
         if field in body:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from segue.domain.binding import ACTION_FIELDS, EFFORT_FIELDS, EVENT_FIELDS, FUNCTIONS, JOURNEY_FIELDS
+from segue.domain.coordination_binding import CLAIM_FIELDS
 from segue.domain.expression.calendar import CALENDAR
-from segue.domain.fact import Fact
+from segue.domain.fact import CHOICE, CLAIM, EXPOSURE, Fact
 from segue.domain.fold import fold
 from segue.domain.instant import NEVER, instant_text, parse_instant, span
 from segue.domain.plan import Plan
@@ -60,6 +61,12 @@ CASES = [
     Case("incident.title", 'incident("IOS-481").title == "Uploads fail"'),
     Case("incident.workaround", 'incident("IOS-481").workaround == "use the web"'),
     Case("calendar", 'calendar("support").open'), Case("calendar.open", '!calendar("support").open && seen("web")'),
+    Case("choice", 'choice("topic:offers") == "no"', moves=False),
+    Case("holdout", 'holdout("control_group") == "treated"', moves=False),
+    Case("claim", 'claim("conversation").holder != ""'), Case("claim.holder", 'claim("conversation").holder == "chat"'),
+    Case("claim.offered_to", 'claim("conversation").offered_to == "desk"'),
+    Case("claim.since", 'now - claim("conversation").since < duration("2h")'),
+    Case("claim.until", 'claim("conversation").until - now > duration("30m")'),
     *(Case(f"effort.{field}", f"effort.{field} > 0") for field in EFFORT_FIELDS),
     Case("now", 'now > timestamp("2026-03-29T01:00:00Z")'),
     Case("getFullYear", f"now.getFullYear({BERLIN}) == 2027", NEW_YEAR),
@@ -78,6 +85,7 @@ CASES = [
 SKETCHED: dict[str, Any] = {
     **SKETCH,
     "effort": {"weights": {"repeats": 1, "switches": 1, "loops": 1}, "within": "1d", "window": "3d"},
+    "guardrails": {**SKETCH["guardrails"], "control_group": GUARDRAILS["control_group"]},
     "calendars": {
         "support": {"zone": "Europe/Berlin", "hours": [{"days": ["mon", "tue", "sun"], "from": "02:30", "to": "18:00"}]}
     },
@@ -102,6 +110,11 @@ def life(begin: int) -> list[Fact]:
         fact("transfer.details_entered", begin - 10 * MINUTE, transfer_id="T"),
         *visit(1, "web", "1m"), *visit(2, "web", "20m", "abandoned"), *visit(3, "ivr", "50m", "transferred"),
         fact("interaction.queued", begin - 2 * HOUR, visit="V-3", channel="ivr", seconds=90),
+        fact("topic:offers", begin - HOUR, kind=CHOICE, choice="no"),
+        fact("control_group", begin - HOUR, kind=EXPOSURE, arm="treated"),
+        fact("conversation", begin - HOUR, kind=CLAIM, touchpoint="chat", status="held", until=begin + 3 * HOUR),
+        fact("conversation", begin - MINUTE, kind=CLAIM, touchpoint="chat", status="offered", until=begin + HOUR,
+             to="desk"),
         *visit(4, "web", "70m"), *visit(5, "voice", "100m"), *visit(6, "ivr", "175m"),
     ], key=lambda made: made.order)  # fmt: skip
 
@@ -154,7 +167,7 @@ def test_no_construct_is_left_out() -> None:
     constructs = {
         "now", "trait", *FUNCTIONS, *CALENDAR, *(f"journey.{field}" for field in JOURNEY_FIELDS),
         *(f"effort.{field}" for field in EFFORT_FIELDS), *(f"incident.{field}" for field in INCIDENT_FIELDS),
-        *(f"calendar.{field}" for field in CALENDAR_FIELDS),
+        *(f"calendar.{field}" for field in CALENDAR_FIELDS), *(f"claim.{field}" for field in CLAIM_FIELDS),
     }  # fmt: skip
     assert named == constructs
     # The rest of what can be asked belongs to the fact or the action at hand, and stands still.

@@ -1,4 +1,4 @@
-"""Types with named parts, told to Google's checker: what `incident("IOS-481")` and `calendar("support")` give.
+"""Types with named parts, told to Google's checker: what `incident(...)`, `calendar(...)` and `claim(...)` give.
 
 Owns their declaration as messages of a descriptor pool, so that a misspelt part and a comparison of the wrong type are
 found like any other mistake. Nothing is ever sent as such a message.
@@ -10,9 +10,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, timestamp_pb2
+from segue.domain.coordination_binding import CLAIM_FIELDS
 from segue.domain.workspace_binding import CALENDAR_FIELDS, INCIDENT_FIELDS
 
-COMPOUND: Final = {"incident": ("segue.Incident", INCIDENT_FIELDS), "calendar": ("segue.Calendar", CALENDAR_FIELDS)}
+COMPOUND: Final = {
+    "incident": ("segue.Incident", INCIDENT_FIELDS), "calendar": ("segue.Calendar", CALENDAR_FIELDS),
+    "claim": ("segue.Claim", CLAIM_FIELDS),
+}  # fmt: skip
 """By type in the words of bindings: its message, and its parts with their types."""
 _FILE: Final = "segue_plan_types.proto"
 

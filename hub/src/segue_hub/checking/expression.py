@@ -88,16 +88,18 @@ class Checker:
         journey_maps: names of the maps.
         audiences: names of the audiences; only guardrails may ask for them.
         calendars: names of the calendars.
+        holdouts: names of the guardrails that have a holdout.
     """
 
     def __init__(
         self, vocabulary: Vocabulary, journey_maps: Iterable[str], audiences: Iterable[str] = (),
-        calendars: Iterable[str] = (),
+        calendars: Iterable[str] = (), holdouts: Iterable[str] = (),
     ) -> None:  # fmt: skip
         self._vocabulary = vocabulary
         self._maps = tuple(journey_maps)
         self._audiences = tuple(audiences)
         self._calendars = tuple(calendars)
+        self._holdouts = tuple(holdouts)
         shared = {"now": "timestamp"} | {f"trait.{name}": t.type for name, t in vocabulary.traits.items()}
         shared |= {f"journey.{name}.{field}": type_ for name in self._maps for field, type_ in JOURNEY_FIELDS.items()}
         shared |= {f"effort.{field}": type_ for field, type_ in EFFORT_FIELDS.items()}
@@ -138,7 +140,7 @@ class Checker:
             raise ExpressionFlawed([Flaw(1, 1, "the expression gives no bool", "Compare it with something")])
         tree = tree_of(checked.expr)
         _check_constants(tree, checked)
-        bindings = ContextBindings(self._vocabulary, self._maps, self._audiences, self._calendars)
+        bindings = ContextBindings(self._vocabulary, self._maps, self._audiences, self._calendars, self._holdouts)
         try:
             compile_tree(tree, bindings)
         except Refused as error:

@@ -81,6 +81,7 @@ class _Check:
         checker = Checker(
             _vocabulary(self._document), self._document.get("maps", {}), self._document.get("audiences", {}),
             self._document.get("calendars", {}),
+            [name for name, body in self._document.get("guardrails", {}).items() if body.get("holdout")],
         )  # fmt: skip
         for path, shape in self._shapes.items():
             for expression in shape.expressions:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .activity import MOST, NONE
 from .consent import allows
+from .coordination_binding import choice_node, claim_node, holdout_node
 from .effort import PARTS, effort
 from .expression.conversion import parse_timestamp
 from .expression.node import Environment, Node, Refused
@@ -54,16 +55,18 @@ class ContextBindings:
         journey_maps: names of the maps.
         audiences: names of audiences that may be asked for; empty while audiences themselves are compiled.
         calendars: names of the calendars.
+        holdouts: names of the guardrails that have a holdout.
     """
 
     def __init__(
         self, vocabulary: Vocabulary, journey_maps: tuple[str, ...], audiences: tuple[str, ...] = (),
-        calendars: tuple[str, ...] = (),
+        calendars: tuple[str, ...] = (), holdouts: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self._vocabulary = vocabulary
         self._maps = journey_maps
         self._audiences = audiences
         self._calendars = calendars
+        self._holdouts = holdouts
 
     def variable(self, name: str) -> Node | None:
         """The node of a dotted name."""
@@ -195,6 +198,18 @@ class ContextBindings:
     def calendar(self, name: str) -> Node:
         """`calendar("support").open`."""
         return calendar_node(name, self._calendars)
+
+    def choice(self, about: str) -> Node:
+        """`choice("topic:offers")`: what she chose, empty where nothing."""
+        return choice_node(about, self._vocabulary, self._maps)
+
+    def claim(self, scope: str) -> Node:
+        """`claim("conversation").holder`."""
+        return claim_node(scope)
+
+    def holdout(self, name: str) -> Node:
+        """`holdout("control")`: the arm that she was first exposed in, empty before."""
+        return holdout_node(name, self._holdouts)
 
 
 def _window(text: str) -> int:
@@ -336,6 +351,9 @@ _FUNCTIONS: Final[dict[str, Callable[..., Node]]] = {
     "journeys": ContextBindings.journeys,
     "incident": ContextBindings.incident,
     "calendar": ContextBindings.calendar,
+    "choice": ContextBindings.choice,
+    "claim": ContextBindings.claim,
+    "holdout": ContextBindings.holdout,
 }
 FUNCTIONS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
     "seen": ((1, 2), "bool"),
@@ -348,5 +366,8 @@ FUNCTIONS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
     "journeys": ((1,), "journeys"),
     "incident": ((1,), "incident"),
     "calendar": ((1,), "calendar"),
+    "choice": ((1,), "string"),
+    "claim": ((1,), "claim"),
+    "holdout": ((1,), "string"),
 }
 """By function: how many texts it takes, and the type of its value; the hub declares them so to the checker."""

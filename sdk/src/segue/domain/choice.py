@@ -21,6 +21,12 @@ Choices = Mapping[str, tuple[str, int, str]]
 """By name (`channel:email`, `topic:offers`, `journey:money_transfer`, `channel`): choice, when, told to whom."""
 
 
+def chosen(choices: Choices, about: str) -> str:
+    """What she chose about something; empty where nothing, or what she chose was taken back."""
+    choice = choices.get(about)
+    return choice[0] if choice is not None else ""
+
+
 def verdict(choices: Choices, action: Mapping[str, Any], exempt: frozenset[str]) -> Verdict | None:
     """What her choices say to an action; None where they say nothing.
 

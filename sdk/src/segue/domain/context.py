@@ -14,7 +14,10 @@ from typing import Any, Final
 from ..errors import NameUnknown, NotCovered, NotGranted
 from .binding import running
 from .brief import Brief, brief
+from .choice import chosen
 from .consent import allows
+from .coordination_binding import exposed, unknown_choice
+from .coordination_reading import ClaimReading, EffortReading
 from .derivation import outcome_at
 from .fact import Fact
 from .instant import SECOND, span, to_datetime
@@ -266,6 +269,47 @@ class Context:
         value = allows(self.content.subscriptions.get(f"{channel}:{topic}"))
         self.asked.append(("subscribed({!r}, {!r})", channel, topic, value))
         return value
+
+    def choice(self, about: str) -> str:
+        """What the customer chose about `channel:NAME`, `topic:NAME`, `purpose:NAME`, `journey:MAP`, or `channel` for
+        the one she prefers; empty where nothing. No grant hides it.
+        """
+        cause, cure = unknown_choice(about, self.plan.vocabulary, tuple(self.plan.maps))
+        if cause:
+            raise NameUnknown(cause, field=about, cure=cure)
+        value = chosen(self.content.choices, about)
+        self.asked.append(("choice({!r})", about, None, value))
+        return value
+
+    def claim(self, scope: str) -> ClaimReading:
+        """Who the customer is with, for a scope (`conversation`): `.holder`, `.offered_to`, `.since`, `.until`."""
+        self._visible("claims")
+        return ClaimReading(self, scope)
+
+    def holdout(self, name: str) -> str:
+        """The arm (`held_out`, `treated`) that the customer was first exposed in, by the name of the guardrail; empty
+        before. Reading it exposes nobody.
+        """
+        holdouts = [guardrail.name for guardrail in self.plan.guardrails.values() if guardrail.holdout is not None]
+        if name not in holdouts:
+            raise NameUnknown(
+                f"no guardrail with a holdout is called {name!r}", field=name, cure=did_you_mean(name, holdouts)
+            )
+        self._visible("actions")
+        value = exposed(self.content, name)
+        self.asked.append(("holdout({!r})", name, None, value))
+        return value
+
+    @property
+    def effort(self) -> EffortReading:
+        """How hard it has been for her of late: `.score`, and the counts that it weighs."""
+        self._visible("interactions")
+        return EffortReading(self)
+
+    @property
+    def now(self) -> datetime:
+        """The moment, as an aware datetime."""
+        return to_datetime(self.at)
 
     def incident(self, id: str) -> IncidentReading:
         """An incident of the workspace: `.open`, `.title`, `.workaround`; one that nobody has told of is not open."""

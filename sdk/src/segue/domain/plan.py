@@ -93,7 +93,8 @@ class Plan:
         self._kept: dict[str, int] = {}
         self._reads: dict[str, frozenset[str]] = {}
         names, calendars = tuple(document.get("maps", {})), tuple(self.calendars)
-        bindings = ContextBindings(self.vocabulary, names, (), calendars)
+        holdouts = tuple(name for name, body in document.get("guardrails", {}).items() if body.get("holdout"))
+        bindings = ContextBindings(self.vocabulary, names, (), calendars, holdouts)
         self.maps: dict[str, JourneyMap] = {
             name: self._map(name, position, body, bindings)
             for position, (name, body) in enumerate(_ordered(document, "maps"))
@@ -101,7 +102,7 @@ class Plan:
         self.audiences: dict[str, Audience] = {
             name: self._audience(name, body, bindings) for name, body in _ordered(document, "audiences")
         }
-        bindings = ContextBindings(self.vocabulary, names, tuple(self.audiences), calendars)
+        bindings = ContextBindings(self.vocabulary, names, tuple(self.audiences), calendars, holdouts)
         self.guardrails: dict[str, Guardrail] = {
             name: self._guardrail(name, body, bindings) for name, body in _ordered(document, "guardrails")
         }

@@ -96,6 +96,10 @@ def inputs(tree: Tree, vocabulary: Vocabulary, audiences: dict[str, frozenset[st
                 found.add(trait_section(arguments[0][1], vocabulary))
             elif function == "journeys":
                 found.add("journeys")
+            elif function == "claim":
+                found.add("claims")
+            elif function == "holdout":
+                found.add("actions")
             elif function == "consents_to":
                 found.add("consents")
             elif function == "subscribed":
