@@ -34,14 +34,32 @@ async def page(request: web.Request) -> web.StreamResponse:
 def state(customer: segue.Session) -> dict[str, Any]:
     """Where the customer is routed now, and on what."""
     decision = customer.decide(route)
-    claim = customer.claimed()
+    claim = customer.context().claim("conversation")
     told: dict[str, Any] = {
         "route": decision.value, "why": decision.explain(), "freshness": str(decision.freshness),
-        "with": claim.holder if claim else "", "offered": claim.offered_to if claim else "",
+        "with": claim.holder, "offered": claim.offered_to,
     }  # fmt: skip
     if decision.value == "priority_agent":
         told["brief"] = customer.brief().sentences()
     return told
+
+
+def reply(now: dict[str, Any], called: bool) -> str:
+    """What the customer is answered."""
+    if now["with"] not in ("", "chat"):
+        return "An agent has taken over and will call you."
+    if called:
+        return "I ask an agent to call you. I stay with you until one takes over."
+    return "I have read what happened and look into it." if "brief" in now else "Have you tried our help pages?"
+
+
+def news(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """What she is told unasked: that an agent took over, or did not."""
+    if now["with"] not in ("", "chat", before["with"]):
+        return {"say": "An agent has taken over and will call you. You need not repeat anything."}
+    if before["offered"] and not now["offered"] and now["with"] == "chat":
+        return {"say": "No agent is free just now. I stay with you."}
+    return {}
 
 
 async def conversation(request: web.Request) -> web.WebSocketResponse:
@@ -67,16 +85,13 @@ async def conversation(request: web.Request) -> web.WebSocketResponse:
                 if message.type is WSMsgType.TEXT:
                     text = str(json.loads(message.data).get("text", ""))[:2000]
                     customer.track("chat.message", text=text)
-                    if "call me" in text.lower():
+                    called = "call me" in text.lower()
+                    if called:
                         # She stays here until the desk accepts; then every channel knows that she is there.
                         customer.offer("desk", note=text, lasting=request.app[LASTING])
                     now = state(customer)
-                    reply = (
-                        "I have read what happened and look into it."
-                        if "brief" in now
-                        else "Have you tried our help pages?"
-                    )
-                    await socket.send_json({"say": reply, **now})
+                    told.update(now)
+                    await socket.send_json({"say": reply(now, called), **now})
         finally:
             beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -85,13 +100,17 @@ async def conversation(request: web.Request) -> web.WebSocketResponse:
 
 
 async def _keep_current(socket: web.WebSocketResponse, customer: segue.Session, told: dict[str, Any]) -> None:
-    """Tells the page when the route changes, e.g. since another channel told something, or the context ages."""
+    """Tells the page when the route changes, e.g. since another channel told something, or the context ages.
+
+    `told` is what the page knows.
+    """
     while not socket.closed:
         await asyncio.sleep(0.25)
         now = state(customer)
         if any(now[name] != told[name] for name in ("route", "freshness", "with", "offered")):
-            told = now
-            await socket.send_json(now)
+            unasked = news(told, now)
+            told.update(now)
+            await socket.send_json({**unasked, **now})
 
 
 def make_app(touchpoint: segue.AsyncTouchpoint, lasting: str) -> web.Application:

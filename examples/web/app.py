@@ -2,21 +2,29 @@
 
     SEGUE_HUB=... SEGUE_KEY=... python -m examples.web.app --port 8083
 
-Then open http://127.0.0.1:8083/slot?account=A-1009. The function proposes, best first; what the shared guardrails hold
-back falls away, and the first that remains is shown.
+Then open http://127.0.0.1:8083/?account=A-1009, or ask for the slot alone: /slot?account=A-1009. The function proposes,
+best first; what the shared guardrails hold back falls away, and the first that remains is shown.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import segue
 from aiohttp import web
+from segue.domain.expression import NEVER
 
 from .decisions import best
 
+PAGE = Path(__file__).with_name("page.html")
 TOUCHPOINT: web.AppKey[segue.AsyncTouchpoint] = web.AppKey("touchpoint", segue.AsyncTouchpoint)
 TEXTS = {"help.transfer": "Finish your transfer in two steps.", "offer.upsell": "More bandwidth for 5 EUR a month."}
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    """A help page with the slot on top."""
+    return web.FileResponse(PAGE)
 
 
 async def slot(request: web.Request) -> web.Response:
@@ -24,7 +32,12 @@ async def slot(request: web.Request) -> web.Response:
     async with request.app[TOUCHPOINT].open(account=request.query.get("account", ""), wait="150ms") as customer:
         decision = customer.decide(best)
         held = [
-            {"action": candidate.action.kind, "why": verdict.reason, "owner": verdict.owner, "until": verdict.until}
+            {
+                "action": candidate.action.kind,
+                "why": verdict.reason,
+                "owner": verdict.owner,
+                "until": verdict.until // 1000 if verdict.until < NEVER else 0,
+            }
             for candidate in decision.candidates
             for verdict in candidate.verdicts
             if verdict.binds
@@ -37,6 +50,7 @@ def make_app(touchpoint: segue.AsyncTouchpoint) -> web.Application:
     """The application."""
     app = web.Application()
     app[TOUCHPOINT] = touchpoint
+    app.router.add_get("/", page)
     app.router.add_get("/slot", slot)
     return app
 

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import segue
 from segue_hub.testing import run_hub
 
+from .browsing import BROWSER, browsing, picture
 from .example_app import ROOT, running
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's `chromium`, or set CHROMIUM"),
-]
+pytestmark = BROWSER
 
 
 @pytest.fixture
-def page() -> Iterator[playwright.Page]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+def page() -> Iterator[Any]:
+    with browsing() as browser:
         yield browser.new_page(viewport={"width": 900, "height": 700})
-        browser.close()
 
 
 def test_ann_is_routed_past_the_bot_with_a_brief_and_the_page_says_how_old_its_context_is(
-    page: playwright.Page, tmp_path: Path
+    page: Any, tmp_path: Path
 ) -> None:
     with run_hub(ROOT / "examples" / "plan", store=tmp_path / "segue.db") as hub:
         environment = {"SEGUE_HUB": hub.address, "SEGUE_KEY": hub.key("chat")}
@@ -57,8 +47,7 @@ def test_ann_is_routed_past_the_bot_with_a_brief_and_the_page_says_how_old_its_c
             page.click("button")
             page.wait_for_selector("#log p:has-text('I have read what happened')")
             assert "transfer failed" in page.inner_text("#brief").lower()
-            if os.environ.get("SEGUE_SCREENSHOT"):
-                page.screenshot(path=os.environ["SEGUE_SCREENSHOT"])
+            picture(page, "chat")
             for touchpoint in others.values():
                 touchpoint.close()
             hub.hub.fan_out.streams.clear()  # nobody says goodbye

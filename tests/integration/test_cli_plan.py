@@ -45,7 +45,7 @@ def edit(folder: Path) -> None:
 
 def test_a_sound_plan_is_ok_and_needs_no_hub(folder: Path) -> None:
     nobody = Command()
-    assert nobody.ok("plan", "check", folder).startswith("ok: 3 maps, 5 audiences, 7 guardrails; digest ")
+    assert nobody.ok("plan", "check", folder).startswith("ok: 3 maps, 6 audiences, 7 guardrails; digest ")
     checked = nobody.json("plan", "check", folder)
     assert checked["ok"] is True
     assert checked["problems"] == []
