@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import segue
+from segue.domain.instant import instant_text
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.commanding import Command
@@ -98,6 +100,32 @@ def test_a_customer_is_shown_by_any_identifier(segue_hub: Command) -> None:
     assert plain["identifiers"] == ["account=L-1", "device=L-d"]
     assert {journey["key"] for journey in plain["journeys"]} == {"T", "U"}
     assert "in_trouble" in plain["audiences"]
+
+
+def test_what_she_chose_who_she_is_with_and_her_arm_are_shown_and_told_as_changes(
+    hub: RunningHub, segue_hub: Command
+) -> None:
+    begun = time.time_ns() // 1000
+    chat = Command.of(hub, "chat")
+    for kind, type_, said in (
+        ("choice", "channel:email", ["choice=no"]),
+        ("claim", "conversation", ["status=held", f"until={begun + 3_600_000_000}", "note=she waits"]),
+        ("exposure", "control", ["arm=treated"]),
+    ):
+        chat.ok("events", "send", type_, "account=L-77", "--kind", kind, *(p for text in said for p in ("-p", text)))
+    text = segue_hub.ok("customer", "show", "account=L-77")
+    assert "chose      channel:email = no" in text
+    assert "with       chat until " in text
+    assert "arm        control: treated" in text
+    plain = segue_hub.json("customer", "show", "account=L-77")
+    assert (plain["choices"], plain["arms"]) == ({"channel:email": "no"}, {"control": "treated"})
+    assert plain["claims"]["conversation"]["holder"] == "chat"
+    words = segue_hub.json("customer", "diff", "account=L-77", instant_text(begun - 1), "now")["words"]
+    assert "choice channel:email: 'no', not told of before" in words
+    assert "claim conversation: 'chat', not told of before" in words
+    refused = chat.fails(1, "events", "send", "chanel:email", "account=L-77", "--kind", "choice", "-p", "choice=no")
+    assert "FACT_INVALID" in refused
+    assert "channel:NAME" in refused
 
 
 def test_a_timeline_is_newest_first_and_as_long_as_asked(segue_hub: Command) -> None:
@@ -285,5 +313,7 @@ def test_help_is_there_for_every_command() -> None:
     for name, found in main.commands.items():
         assert command.ok(name, "-h").startswith("Usage: ")
         for inner in getattr(found, "commands", {}):
-            assert command.ok(name, inner, "--help").startswith("Usage: ")
+            said = command.ok(name, inner, "--help")
+            assert said.startswith("Usage: ")
+            assert "\\b" not in said, "the mark that keeps examples as they are is no part of the help"
     assert "version" in command.ok("--version")

@@ -128,8 +128,11 @@ _details: st.SearchStrategy[tuple[str, str, dict[str, Any]]] = st.one_of(
         st.fixed_dictionaries({"arm": st.sampled_from(["held_out", "treated"])}),
     ),
     st.tuples(
-        st.just(CHOICE), st.sampled_from(["topic:offers", "channel:email", "journey:money_transfer", "channel"]),
-        st.fixed_dictionaries({"choice": st.sampled_from(["no", "left", "sms", ""])}),
+        st.just(CHOICE), st.sampled_from(["topic:offers", "channel:email", "journey:money_transfer"]),
+        st.fixed_dictionaries({"choice": st.sampled_from(["no", "left", ""])}),
+    ),
+    st.tuples(
+        st.just(CHOICE), st.just("channel"), st.fixed_dictionaries({"choice": st.sampled_from(["sms", "email", ""])})
     ),
     st.tuples(st.just(LINK), st.just("link"), st.just({})),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from segue.domain.effort import EffortRule, effort
 from segue.domain.fact import CHOICE, EXPOSURE, Fact
 from segue.domain.fold import fold
 from segue.domain.guardrail import ALLOW, BLOCK
+from segue.errors import FactError
 
 from tests.building import BEGIN, DAY, HOUR, context_of, fact, link, moment, seen_by, small
 from tests.unit.test_coordination import CHANNELS, say
@@ -152,6 +153,19 @@ class TestChoices:
         assert self.held([chose(about, word, "0s")], **hit)
         assert not self.held([chose(about, word, "0s")], **missed)
         assert not self.held([chose(about, word, "0s"), chose(about, "", "1m")], **hit), "taken back"
+
+    @pytest.mark.parametrize(
+        ("about", "choice", "says"),
+        [
+            ("chanel:email", "no", "nobody chooses about"), ("email", "no", "nobody chooses about"),
+            ("topic:", "no", "nobody chooses about"), ("channel:email", "No", "says nothing about"),
+            ("topic:offers", "stop", "says nothing about"),
+        ],
+    )  # fmt: skip
+    def test_what_nobody_would_honour_is_refused(self, about: str, choice: str, says: str) -> None:
+        """Counterexample: an opt-out of `chanel:email` was accepted, told in the brief, and held nobody back."""
+        with pytest.raises(FactError, match=says):
+            chose(about, choice, "0s")
 
     def test_what_has_to_go_out_goes_out(self) -> None:
         log = [chose("channel:email", "no", "0s"), chose("journey:x", "left", "0s")]

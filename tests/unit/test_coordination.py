@@ -242,6 +242,7 @@ class TestWhenItSpeaks:
         (CLAIM, {"status": "offered", "until": BEGIN}, "claim.to"),
         (EXPOSURE, {"arm": "both"}, "exposure.arm"),
         (CHOICE, {"choice": 1}, "choice"),
+        (CHOICE, {"choice": "no"}, "choice.about"),
         (RESERVATION, {"status": "taken"}, "reservation.status"),
     ],
 )

@@ -28,7 +28,7 @@ from .touchpoints import touchpoint
 def main() -> None:
     """Segue: one journey context for all channels, decisions in each.
 
-    To try it: `segue-hub dev --plan examples/plan` in one terminal; it prints the two export lines that a touchpoint
+    To try it: `segue-hub dev --plan examples/plan` in one terminal; it prints the export lines that a touchpoint
     needs. Commands that look inside take identifiers such as account=A-1009, and --json.
     """
 

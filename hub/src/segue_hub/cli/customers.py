@@ -61,7 +61,7 @@ def facts_of(client: Client, identifier: str, kind: str, limit: int) -> list[dic
 @json_option
 @hub_options()
 def show(client: Client, identifier: str, as_of: str, known_at: str, digest: str, as_json: bool) -> None:
-    r"""The whole context: who she is, where on which journey, what was decided and done.
+    """The whole context: who she is, where on which journey, what was decided and done.
 
     \b
     segue-hub customer show account=A-1009
@@ -83,6 +83,13 @@ def show(client: Client, identifier: str, as_of: str, known_at: str, digest: str
     for word in ("consents", "subscriptions"):
         for name, state in plain[word].items():
             console.print(f"{word[:-1]:<10} {name}: {state}", markup=False)
+    for about, choice in plain["choices"].items():
+        console.print(f"chose      {about} = {choice}", markup=False)
+    for scope, claim in plain["claims"].items():
+        offered = f", offered to {claim['offered_to']}" if claim["offered_to"] else ""
+        console.print(f"with       {claim['holder']} until {claim['until']} ({scope}{offered})", markup=False)
+    for name, arm in plain["arms"].items():
+        console.print(f"arm        {name}: {arm}", markup=False)
     for word in plain["audiences"]:
         console.print(f"audience   {word}", markup=False)
     rows = [
@@ -105,7 +112,8 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _outcome(fact: dict[str, Any]) -> str:
     properties = fact["properties"]
-    return str(properties.get("value", properties.get("status", "")))
+    held = ", held back" if properties.get("reason") == "HELD_BACK" else ""
+    return f"{properties.get('value', properties.get('status', ''))}{held}"
 
 
 @customer.command()
@@ -155,7 +163,7 @@ def timeline(client: Client, identifier: str, limit: int, kind: str, as_json: bo
 def diff(
     client: Client, identifier: str, since: str, until: str, known_at: str, digest: str, as_json: bool
 ) -> None:  # fmt: skip
-    r"""What changed between two instants: who she is, traits, consents, journeys, audiences, what was decided.
+    """What changed between two instants: who she is, traits, consents, journeys, audiences, what was decided.
 
     \b
     segue-hub customer diff account=A-1009 2026-03-03T10:00:00Z 2026-03-04T10:00:00Z

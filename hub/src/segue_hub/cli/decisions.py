@@ -34,7 +34,7 @@ def decision() -> None:
 @json_option
 @hub_options()
 def explain(client: Client, identifier: str, name: str, value: str, id_: str, limit: int, as_json: bool) -> None:
-    r"""Why the newest decisions (of one NAME) came out as they did: what was read, what guardrails said.
+    """Why the newest decisions (of one NAME) came out as they did: what was read, what guardrails said.
 
     \b
     segue-hub decision explain account=A-1009
@@ -65,7 +65,7 @@ def explain(client: Client, identifier: str, name: str, value: str, id_: str, li
 @json_option
 @hub_options()
 def compare(client: Client, name: str, since: str, as_json: bool) -> None:
-    r"""How a new version of a decision function (its shadow) answered beside the one that acts.
+    """How a new version of a decision function (its shadow) answered beside the one that acts.
 
     \b
     segue-hub decision compare chat.route --since 7d
@@ -104,7 +104,8 @@ def compare(client: Client, name: str, since: str, as_json: bool) -> None:
 
 def _print(fact: dict[str, Any]) -> None:
     properties = fact["properties"]
-    rest = f" = {properties.get('value')!r}  at {fact['occurred_at']} by {fact['touchpoint']}"
+    held = ", held back" if properties.get("reason") == "HELD_BACK" else ""
+    rest = f" = {properties.get('value')!r}{held}  at {fact['occurred_at']} by {fact['touchpoint']}"
     print_heading(fact["type"], rest)
     console.print(f"  {properties.get('explain', properties.get('reason', ''))}", markup=False)
     for number, candidate in enumerate(properties.get("candidates", ()), 1):

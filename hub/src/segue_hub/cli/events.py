@@ -54,7 +54,7 @@ def send(
     client: Client, type: str, identifiers: tuple[str, ...], properties: tuple[str, ...], channel: str, kind: str,
     moment: str, interaction: str, touchpoint: str, native: str, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Sends one fact with a touchpoint's key (SEGUE_KEY), or --as a touchpoint with the admin's (SEGUE_ADMIN_KEY).
+    """Sends one fact with a touchpoint's key (SEGUE_KEY), or --as a touchpoint with the admin's (SEGUE_ADMIN_KEY).
 
     \b
     segue-hub events send transfer.failed account=A-1009 -p transfer_id=T-1 --as app

@@ -42,7 +42,7 @@ def open_(
     client: Client, incident_id: str, title: str, workaround: str, moment: str, native: str, touchpoint: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Opens an incident, or tells more of an open one.
+    """Opens an incident, or tells more of an open one.
 
     \b
     segue-hub incident open IOS-481 --title "Uploads fail in 4.2" --workaround "Use the website"

@@ -148,7 +148,7 @@ def diff(client: Client, folder: Path, against: str) -> None:
 @json_option
 @hub_options()
 def simulate(client: Client, folder: Path, since: str, as_json: bool) -> None:
-    r"""What a plan would have made of what really happened, beside the plan in force. Nothing is written.
+    """What a plan would have made of what really happened, beside the plan in force. Nothing is written.
 
     \b
     segue-hub plan simulate examples/plan --since 30d

@@ -212,7 +212,7 @@ async def _reload(hub: Hub, folder: Path, files: dict[str, str]) -> None:
 def dev(folder: Path | None, touchpoint: str, port: int, http_port: int, decisions: tuple[str, ...]) -> None:
     """Runs a hub to try things with: temporary store, loopback, the plan reloaded when a file is saved.
 
-    Prints the two export lines that a touchpoint needs.
+    Prints the export lines that a touchpoint needs, and those to look inside.
     """
     _configure_log("people")
     with tempfile.TemporaryDirectory(prefix="segue-dev-") as temporary:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from .portrait import Plain
 
-_TOLD: Final = ("consents", "subscriptions")
+_TOLD: Final = ("consents", "subscriptions", "choices", "arms")
 _TELLING: Final = (
-    "identifiers", "traits", *_TOLD, "journeys", "audiences", "activity", "decisions", "actions",
+    "identifiers", "traits", *_TOLD, "claims", "journeys", "audiences", "activity", "decisions", "actions",
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def difference(before: Plain, after: Plain) -> Plain:
         "identifiers": _comings(before["identifiers"], after["identifiers"]),
         "traits": _turns(_values(before["traits"]), _values(after["traits"])),
         **{name: _turns(before[name], after[name]) for name in _TOLD},
+        "claims": _turns(_holders(before["claims"]), _holders(after["claims"])),
         "journeys": _journeys(before, after),
         "audiences": _comings(before["audiences"], after["audiences"]),
         "activity": _turns(_totals(before["activity"]), _totals(after["activity"])),
@@ -46,6 +47,10 @@ def difference(before: Plain, after: Plain) -> Plain:
 
 def _values(traits: Mapping[str, Plain]) -> Plain:
     return {name: trait["value"] for name, trait in traits.items()}
+
+
+def _holders(claims: Mapping[str, Plain]) -> Plain:
+    return {scope: claim["holder"] for scope, claim in claims.items()}
 
 
 def _totals(activity: Mapping[str, Plain]) -> Plain:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from segue.domain.brief import brief
+from segue.domain.claim import Claim
 from segue.domain.consent import in_force
 from segue.domain.content import Content
 from segue.domain.derivation import derive
@@ -46,6 +47,9 @@ def portrait(content: Content, plan: Plan, at: int, names: Sequence[str], versio
         },
         "consents": {purpose: in_force(bound) for purpose, bound in sorted(content.consents.items())},
         "subscriptions": {topic: in_force(bound) for topic, bound in sorted(content.subscriptions.items())},
+        "choices": {about: choice for about, (choice, _, _) in sorted(content.choices.items())},
+        "claims": {scope: _claim(claim) for scope, claim in sorted(content.claims.items()) if claim.stands(at)},
+        "arms": {name: arm for name, (arm, _) in sorted(content.exposures.items())},
         "journeys": [_journey(journey, plan, at) for _, journey in sorted(content.journeys.items())],
         "ended": [_journey(journey, plan, at) for journey in content.ended],
         "audiences": sorted(name for name, inside in derived.audiences.items() if inside),
@@ -80,6 +84,13 @@ def fact_plain(fact: Fact) -> Plain:
     if fact.interaction is not None:
         plain["interaction"] = fact.interaction.id
     return plain
+
+
+def _claim(claim: Claim) -> Plain:
+    return {
+        "holder": claim.holder, "since": instant_text(claim.since), "until": instant_text(claim.until),
+        "offered_to": claim.offered_to, "note": claim.note,
+    }  # fmt: skip
 
 
 def _journey(journey: Journey, plan: Plan, at: int) -> Plain:

@@ -16,9 +16,22 @@ NO: Final = "no"
 LEFT: Final = "left"
 PREFERRED: Final = "channel"
 """The choice whose value is the channel she wants to be reached on."""
+ABOUT: Final = ("channel", "topic", "purpose", "journey")
+"""What a choice can be about: `channel:email` and so on."""
 
 Choices = Mapping[str, tuple[str, int, str]]
 """By name (`channel:email`, `topic:offers`, `journey:money_transfer`, `channel`): choice, when, told to whom."""
+
+
+def is_about(name: str) -> bool:
+    """Whether something can be chosen about a name: a misspelt one would bind nobody, in silence."""
+    head, _, rest = name.partition(":")
+    return name == PREFERRED or (head in ABOUT and bool(rest))
+
+
+def says(name: str, choice: str) -> bool:
+    """Whether a choice about a name says something: `no` or `left` about all but the preferred channel."""
+    return name == PREFERRED or choice in ("", NO, LEFT)
 
 
 def chosen(choices: Choices, about: str) -> str:

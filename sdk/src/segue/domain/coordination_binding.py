@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .choice import PREFERRED, chosen
+from .choice import PREFERRED, chosen, is_about
 from .expression.node import Node, Refused
 from .expression.value import NEVER, Timestamp, Value
 from .vocabulary import Vocabulary, did_you_mean
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .scope import Scope
 
 CLAIM_FIELDS: Final = {"holder": "string", "offered_to": "string", "since": "timestamp", "until": "timestamp"}
-_OPEN: Final = ("topic",)
-"""What can be chosen about without being declared."""
 
 # Environments are typed by their smallest protocol; here they are always scopes.
 _At = Callable[[Any], tuple[Value, int]]
@@ -39,11 +37,11 @@ def unknown_choice(about: str, vocabulary: Vocabulary, maps: Sequence[str]) -> t
     known: Mapping[str, Sequence[str]] = {
         "channel": tuple(vocabulary.channels), "journey": tuple(maps), "purpose": vocabulary.purposes
     }  # fmt: skip
-    if not name or head not in (*known, *_OPEN):
+    if not is_about(about):
         return f"nobody chooses about {about!r}", (
             "Ask for channel:NAME, topic:NAME, purpose:NAME, journey:MAP, or channel for the one she prefers"
         )
-    names = known.get(head, ())
+    names = known.get(head, ())  # topics are not declared
     if names and name not in names:
         return f"no {'journey map' if head == 'journey' else head} is called {name!r}", did_you_mean(name, names)
     return "", ""

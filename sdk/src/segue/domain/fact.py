@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..errors import FactError
+from .choice import is_about, says
 from .identifier import Identifier
 from .interaction import DIRECTIONS, OUTCOMES, InteractionRef
 
@@ -230,8 +231,24 @@ def _checked_coordination(fact: Fact, properties: dict[str, Any]) -> None:
             raise FactError("is offered to nobody", field="claim.to", cure="Name the touchpoint")
     elif fact.kind == EXPOSURE:
         _one_of(properties.get("arm"), ("held_out", "treated"), "exposure.arm")
-    elif not isinstance(properties.get("choice"), str):
+    else:
+        _checked_choice(fact.type, properties.get("choice"))
+
+
+def _checked_choice(about: str, choice: object) -> None:
+    """A choice that nobody would honour is refused, so that whoever tells it hears of it."""
+    if not isinstance(choice, str):
         raise FactError("is no text", field="choice", cure='Say what she chose, e.g. "no"; an empty text takes it back')
+    if not is_about(about):
+        raise FactError(
+            f"nobody chooses about {about!r:.80}", field="choice.about",
+            cure="One of channel:NAME, topic:NAME, purpose:NAME, journey:MAP, or channel for the one she prefers",
+        )  # fmt: skip
+    if not says(about, choice):
+        raise FactError(
+            f"{choice!r:.80} says nothing about {about!r:.80}", field="choice",
+            cure='Say "no" or "left"; an empty text takes it back',
+        )  # fmt: skip
 
 
 def check_statement(fact: Fact) -> None:
