@@ -505,7 +505,7 @@ def test_where_the_store_cannot_write_nothing_is_acknowledged_and_nobody_hears()
     log.listeners.append(heard.append)
 
     async def run(error: Exception, code: str) -> None:
-        async def write(_: Any) -> int:
+        async def write(*_: Any) -> int:
             raise error
 
         log.write = write
@@ -548,11 +548,13 @@ def test_what_became_durable_is_known_although_the_caller_hung_up_meanwhile() ->
     async def run() -> None:
         log, under_way, go_on = log_of(store, plans), asyncio.Event(), asyncio.Event()
 
-        async def write(change: Any) -> int:
+        async def write(change: Any, then: Any) -> int:
             under_way.set()
             await go_on.wait()
             with store.unit() as unit:
-                return int(change(unit, 0))
+                position = int(change(unit, 0))
+            then()
+            return position
 
         log.write = write
         call = asyncio.create_task(log.publish([fact], everything("ops")))

@@ -48,6 +48,15 @@ class Batch:
 
 
 @dataclass(slots=True)
+class Alone:
+    """A unit that is no facts of customers, and what everybody sees otherwise from its place in the log on."""
+
+    write: Callable[[Any, int], int]
+    then: Callable[[], None]
+    done: asyncio.Future[int]
+
+
+@dataclass(slots=True)
 class Written:
     """A unit that is durable: what the rest of the hub has to know of it."""
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from segue.domain.fact import ACTION, CONSENT, STATEMENTS, SUBSCRIPTION, TRAIT, Fact
 from segue.domain.grant import Grant
@@ -20,8 +20,9 @@ from segue.domain.tally import Tally
 
 from ..storage.ports import Checkpoint, IdTaken, Store, StoreBroken, StoreFull, Unit
 from .admission import ACCEPTED, Admission, Result
-from .entry import Batch, Decode, Encode, Entry, Stamp, Written
+from .entry import Alone, Batch, Decode, Encode, Entry, Stamp, Written
 from .failure import Refusal, overloaded
+from .listener import Listener
 from .plans import Plans
 from .refusals import Refusals
 from .repetition import deduplicated
@@ -37,22 +38,6 @@ QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Bytes of facts that may wait; beyond, publishers are asked to come back."""
 _REMADE: Final = (TRAIT, CONSENT, SUBSCRIPTION, ACTION)
 """Kinds whose properties the store keeps as fields, not as the bytes that the producer wrote."""
-
-
-class Listener(Protocol):
-    """Who folds and tells: called on the event loop, unit by unit, in order."""
-
-    def resolved(self, resolved: Resolved) -> None:
-        """Identifiers appeared or moved."""
-
-    def accepted(self, entries: Sequence[Entry]) -> None:
-        """Facts became durable; at most `SLICE` at a time."""
-
-    def settled(self, position: int) -> None:
-        """Everything up to a position is folded."""
-
-    def checkpoints(self) -> list[tuple[int, Checkpoint]]:
-        """Folded contexts worth keeping, taken along by the next unit."""
 
 
 class Ingest:
@@ -79,6 +64,7 @@ class Ingest:
         self._stamp = stamp
         self._on_broken = on_broken
         self._queue: deque[Batch] = deque()
+        self._alone: deque[Alone] = deque()
         self._queued_bytes = 0
         self._under_way: list[Batch] = []
         self._waiting = asyncio.Event()
@@ -113,6 +99,9 @@ class Ingest:
         for batch in [*self._under_way, *self._queue]:
             if not batch.done.done():
                 batch.done.set_exception(Refusal("STORE_BROKEN", self._stopped, retry_after_ms=1000))
+        for alone in self._alone:
+            if not alone.done.done():
+                alone.done.set_exception(StoreBroken(self._stopped))
 
     @property
     def accepting(self) -> bool:
@@ -198,6 +187,10 @@ class Ingest:
         assert self._listener is not None
         folding: asyncio.Task[None] | None = None
         while True:
+            if self._alone:
+                await self._write_alone(self._alone.popleft(), folding)
+                folding = None
+                continue
             if not self._queue:
                 self._waiting.clear()
                 if folding is not None:
@@ -224,6 +217,22 @@ class Ingest:
             # Merges are known before the next checkpoints are taken: one of a customer as it was would outlive them.
             self._listener.resolved(written.resolved)
             folding = asyncio.create_task(self._fold(written), name="fold")
+
+    async def _write_alone(self, alone: Alone, folding: asyncio.Task[None] | None) -> None:
+        """What it changes for everybody is changed at its place in the log: no version may pass a fact that is older
+        and not folded yet, and none that is newer may be folded before.
+        """
+        try:
+            position = await self._written_alone(alone.write)
+            if folding is not None:
+                await folding
+            alone.then()
+        except Exception as error:  # noqa: BLE001  # whoever asked for it is told; others are not held up
+            if not alone.done.done():
+                alone.done.set_exception(error)
+        else:
+            if not alone.done.done():
+                alone.done.set_result(position)
 
     def _take(self) -> list[Batch]:
         batches, count = [], 0
@@ -343,13 +352,28 @@ class Ingest:
         self._waiting.set()
         await batch.done
 
-    async def exclusively(self, write: Callable[[Unit, int], int]) -> int:
-        """Writes something that is no fact in a unit of its own, in order with all others.
+    async def exclusively(self, write: Callable[[Unit, int], int], then: Callable[[], None] | None = None) -> int:
+        """Writes something that is no customer's fact in a unit of its own, in order with all others.
 
         Args:
             write: gets the unit and the last position; returns the new last position.
+            then: called once that is durable and all before it is folded, before anything after it is; also where
+                whoever asked for it hung up meanwhile.
         """
+        if then is None:
+            return await self._written_alone(write)
+        if self._task is None:  # nothing is folded yet
+            position = await self._written_alone(write)
+            then()
+            return position
+        if self._stopped or self._closing:
+            raise StoreBroken(self._stopped or "the hub is stopping")
+        alone = Alone(write, then, asyncio.get_running_loop().create_future())
+        self._alone.append(alone)
+        self._waiting.set()
+        return await alone.done
 
+    async def _written_alone(self, write: Callable[[Unit, int], int]) -> int:
         def work() -> int:
             with self._store.unit() as unit:
                 position = write(unit, self._position)

@@ -59,7 +59,8 @@ class Plans:
 
         Args:
             workspace: all that is known.
-            position: the change that made it so, where the plan reads it: contexts differ visibly from there on.
+            position: the change that made it so, where the plan reads it: contexts differ visibly from there on. All
+                before it has to be folded, since no context's version is below it.
         """
         self.current = self.current.on(workspace)
         self.position = max(self.position, position)
@@ -129,9 +130,11 @@ class Plans:
             made.append(stored)
             return position + 1
 
-        await self.write(write)
-        self._history.append(made[0])
-        self.current, self.position = plan.on(self.current.workspace), made[0].position
-        for listener in self.listeners:
-            listener()
+        def enacted() -> None:
+            self._history.append(made[0])
+            self.current, self.position = plan.on(self.current.workspace), made[0].position
+            for listener in self.listeners:
+                listener()
+
+        await self.write(write, enacted)
         return made[0]

@@ -139,15 +139,17 @@ class WorkspaceLog:
                 unit.add_workspace_fact(position, fact.id, self._encode(fact))
             return position
 
+        def kept() -> None:
+            for fact in facts:
+                self._keep(fact)
+            self._inform([fact.type for fact in facts], first[0])
+
         try:
-            await self.write(write)
+            await self.write(write, kept)
         except StoreFull as error:
             raise Refusal("STORE_FULL", str(error), retry_after_ms=1000) from None
         except StoreBroken as error:
             raise Refusal("STORE_BROKEN", str(error), retry_after_ms=1000) from None
-        for fact in facts:
-            self._keep(fact)
-        self._inform([fact.type for fact in facts], first[0])
 
     def _inform(self, named: list[str], first: int) -> None:
         """What incidents, told of at positions from `first` on, are now."""
