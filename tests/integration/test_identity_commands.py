@@ -289,6 +289,32 @@ def test_looking_back_shows_nobody_more_than_looking(hub: Hub) -> None:
     assert {s.name for s in narrow.sections} == {"activity", "envelope", "outcomes"}
 
 
+def test_what_was_known_before_a_wrong_merge_was_undone_shows_no_stranger_to_a_touchpoint(hub: Hub) -> None:
+    """Regression: the key of a touchpoint read another person's traits and journeys by looking back."""
+    wrong_merge(hub)
+    hub.clock[0] += MINUTE
+    merged = hub.clock[0]
+    assert "A-1" in {name for _, name, _ in section(hub.context("app", "email=ben").context, "identity")}
+    hub.clock[0] += MINUTE
+    hub.command.ok("identity", "retract", "email=ben", "phone=p")
+    hub.clock[0] += MINUTE
+    for as_of in (merged, hub.clock[0]):
+        ben = hub.context("app", "email=ben", as_of=as_of, known_at=merged).context
+        assert [name for _, name, _ in section(ben, "identity")] == ["ben"]
+        assert section(ben, "traits.business") is None
+        assert not (section(ben, "journeys") or [[]])[0]
+        assert list(section(ben, "consents")) == ["marketing"], "his own is there"
+        assert section(ben, "envelope")[2] == 2
+        ann = hub.context("app", "phone=p", as_of=as_of, known_at=merged).context
+        assert [name for _, name, _ in section(ann, "identity")] == ["A-1", "p"]
+        assert (section(ann, "consents") or {}, list(section(ann, "traits.business"))) == ({}, ["value_tier"])
+        assert ann.customer != ben.customer
+    # An operator sees what was held to be so: that is what is asked for.
+    shown = hub.command.json("customer", "show", "email=ben", "--known-at", "5")
+    assert set(shown["identifiers"]) == {"account=A-1", "phone=p", "email=ben"}
+    assert list(shown["traits"]) == ["value_tier"]
+
+
 def test_nobody_was_known_then(hub: Hub) -> None:
     wrong_merge(hub)
     for asked in ({"as_of": BEGIN - 1}, {"as_of": BEGIN, "known_at": 1}, {"known_at": 1}):

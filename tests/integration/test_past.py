@@ -14,7 +14,7 @@ from segue.domain.fact import STATEMENTS, Fact
 from segue.domain.fold import advance, fold
 from segue.domain.holding import holding
 from segue.domain.identifier import Identifier
-from segue.domain.identity import links_of, partition, select, statement_of
+from segue.domain.identity import Node, Selection, links_of, partition, select, statement_of
 from segue_hub.services.failure import Refusal
 from segue_hub.services.moments import LATEST, Known
 
@@ -104,6 +104,51 @@ def test_as_known_then_is_what_a_hub_would_have_said_that_never_heard_the_rest(
     assert wanted is not None
     assert set(found.held.names) == wanted[0]
     assert world.bytes_of(found.content) == world.bytes_of(wanted[1])
+
+
+def whose(facts: Sequence[Fact], name: Identifier, at: int, until: int) -> tuple[set[Node], Selection]:
+    """With which identifiers, in which eras, a name is one by the facts that occurred until an instant."""
+    links = [link for fact in facts if fact.occurred_at <= until for link in links_of(fact, KINDS)]
+    said = [statement_of(fact, KINDS) for fact in facts if fact.kind in STATEMENTS]
+    selection = select(links, said)
+    names = {name} | {i for fact in facts for i in fact.identifiers}
+    own = selection.node(name, at)
+    (nodes,) = (found for found in partition(KINDS, links, said, names).clusters if own in found)
+    return set(nodes), selection
+
+
+@law(200)
+@given(
+    lives(), st.lists(st.integers(1, 4), min_size=1, max_size=5), st.sampled_from(POOL), instants, st.integers(0, 15)
+)
+def test_a_touchpoint_is_shown_of_the_past_only_what_is_still_hers(
+    facts: list[Fact], sizes: list[int], name: Identifier, at: int, position: int
+) -> None:
+    """Regression: a look at what was known before a wrong merge was undone showed a stranger's facts to a key."""
+    world, known = taken(facts, sizes), facts[:position]
+    moment = world.moments.by_the_plan_in_force(at, Known(position=position))
+    try:
+        found = world.past.as_of(name, moment, hers_now=True)
+    except Refusal:
+        return
+    then, by_then = whose(known, name, at, at)
+    now, by_now = whose(facts, name, at, LATEST)
+    content, members = Content(), {node.identifier for node in then} & {node.identifier for node in now}
+    mine = [
+        fact
+        for fact in known
+        if fact.occurred_at <= at
+        and by_then.node(KINDS.strongest(fact.identifiers), fact.occurred_at) in then
+        and by_now.node(KINDS.strongest(fact.identifiers), fact.occurred_at) in now
+    ]
+    assert members.issuperset(found.held.names)
+    content.apart = frozenset(
+        i for fact in mine if fact.kind not in STATEMENTS for i in fact.identifiers if i not in found.held.names
+    )
+    for fact in sorted(mine, key=lambda fact: fact.order):
+        step(content, PLAN, fact)
+    advance(content, PLAN, at)
+    assert world.bytes_of(found.content) == world.bytes_of(content)
 
 
 @law(100)

@@ -141,7 +141,7 @@ class ContextService(rpc.ContextServiceServicer):
             if request.as_of or request.known_at:
                 known_then = Known(at=request.known_at) if request.known_at else None
                 moment = self._moments.by_the_plan_in_force(request.as_of, known_then)
-                found = self._past.as_of(identifier, moment)
+                found = self._past.as_of(identifier, moment, hers_now=True)
                 message = self._projections.message_as_of(found, grant, purpose)
                 return pb.GetContextResponse(context=message, server_time=self._clock(), as_of=moment.at)
             known = self._contexts.find(identifier)

@@ -161,6 +161,26 @@ class Identities:
         )
         return Held(moment, spans, part, divided, selection)
 
+    def still(self, number: int, held: Held) -> tuple[Span, ...]:
+        """What of a customer of the past is one customer with an identifier of hers by all that is known now.
+
+        Args:
+            number: of the identifier; of its eras, that of the moment counts.
+            held: who it was held to be.
+        """
+        known = self._store.resolve(held.part.names[number])
+        eras = self._store.eras(number) or ([known] if known is not None else [])
+        customer = next((era.customer for era in reversed(eras) if era.since <= held.moment.at), number)
+        now: dict[int, list[Known]] = {}
+        for _, own in self._store.members(customer):
+            now.setdefault(own.number, []).append(own)
+        both = (
+            span._replace(since=max(span.since, own.since), until=min(span.until, own.until))
+            for span in held.spans
+            for own in now.get(span.number, ())
+        )
+        return tuple(span for span in both if span.since < span.until)
+
 
 def _until(selection: Selection, node: Node) -> int:
     """When a node's identifier begins anew."""

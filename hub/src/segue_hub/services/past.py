@@ -1,13 +1,13 @@
 """The past: a customer as it was at an instant, folded anew from the facts of that time (VE8).
 
 Owns which facts make a context as of a moment. The same fold, identity rule and derivation as for now, on fewer facts;
-nothing is kept.
+nothing is kept. And what of it a touchpoint may be shown: a wrong merge that was undone shows nobody's facts again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segue.domain.content import Content
 from segue.domain.fact import Fact
@@ -61,8 +61,14 @@ class Past:
         self._identities = identities
         self._decode = decode
 
-    def as_of(self, identifier: Identifier, moment: Moment) -> AsOf:
+    def as_of(self, identifier: Identifier, moment: Moment, *, hers_now: bool = False) -> AsOf:
         """A customer at a moment.
+
+        Args:
+            identifier: who is asked for.
+            moment: which facts, by which plan.
+            hers_now: only what is of the same customer by all that is known now: for touchpoints. Others see what was
+                known then, right or wrong.
 
         Raises:
             Refusal: NOT_FOUND, where nobody was known by that identifier.
@@ -70,6 +76,8 @@ class Past:
         with self._store.snapshot():
             number = self._identities.number(identifier, moment)
             held = self._identities.held(number, moment)
+            if hers_now:
+                held = replace(held, spans=self._identities.still(number, held))
             rows = self._store.facts(held.leaves)
         facts = [(row.position, self._decode(row.body)) for row in rows if row.position <= moment.position]
         if not facts and not _is_named(held):

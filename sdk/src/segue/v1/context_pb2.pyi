@@ -88,7 +88,9 @@ class GetContextRequest(google.protobuf.message.Message):
     now, from what is known now.
     """
     known_at: builtins.int
-    """known_at asks for what the hub knew at an instant, in microseconds; 0 for all that it knows."""
+    """known_at asks for what the hub knew at an instant, in microseconds; 0 for all that it knows. Of as_of and known_at
+    alike only what is still the customer's is shown, by all that is known now.
+    """
     @property
     def identifier(self) -> segue.v1.fact_pb2.Identifier:
         """identifier of the customer."""
