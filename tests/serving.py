@@ -39,6 +39,7 @@ class Serving:
         port: of gRPC.
         http: the side port's address, where one was named.
         variables: more of its environment.
+        command: what runs `segue-hub`; another one may stand before it, as `strace` does.
     """
 
     def __init__(self, folder: Path, decisions: Sequence[str] = (), http_port: int = 0) -> None:
@@ -51,6 +52,7 @@ class Serving:
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.variables: dict[str, str] = {}
+        self.command = [sys.executable, "-m", "segue_hub"]
 
     def start(self) -> None:
         """Starts, and returns once it serves and has written its admin's key."""
@@ -58,7 +60,7 @@ class Serving:
         log = self.folder / f"hub.{self.starts}.log"
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "segue_hub", "serve", "--store", str(self.store), "--insecure", "--log", "json",
+                [*self.command, "serve", "--store", str(self.store), "--insecure", "--log", "json",
                  "--port", str(self.port), *self.more],
                 stdout=subprocess.DEVNULL, stderr=stderr, env=environment(**self.variables),
             )  # fmt: skip

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import segue
+from segue import journal
 from segue.wire import fact_from_bytes
 from segue_hub.storage.sqlite import SqliteStore
 from segue_hub.testing import RunningHub, run_hub
@@ -318,4 +319,21 @@ def test_control_a_fact_taken_out_of_a_dead_hosts_outbox_is_found_missing(hub: R
     app = adopted(hub, tmp_path)
     (found,) = sequences(hub)["producers"]
     assert (found["arrived"], found["lost"], found["gaps"], found["doubtful"]) == (7, {"ended": 2}, [[4, 4], [9, 9]], 0)
+    app.close()
+
+
+def test_an_outbox_that_was_half_made_when_power_failed_is_adopted_and_gone(hub: RunningHub, tmp_path: Path) -> None:
+    """Regression: where a table was not made yet, every host after said that it could not be read, for ever."""
+    statements = [text for text in journal._SCHEMA.split(";") if text.strip()]
+    for count in range(len(statements)):
+        path = tmp_path / f"app.1.{count}.outbox"
+        half = sqlite3.connect(path)
+        half.execute("PRAGMA journal_mode = WAL")
+        for text in statements[:count]:
+            half.execute(text)
+        half.commit()
+        half.close()
+    app = adopted(hub, tmp_path)
+    assert app.runtime().outbox.trouble == ""
+    assert [path.name for path in tmp_path.glob("app.1.*.outbox")] == []
     app.close()

@@ -105,7 +105,7 @@ class Journal:
         try:
             self._run.execute("PRAGMA journal_mode = WAL")
             self._run.execute("PRAGMA synchronous = FULL")
-            self._run.executescript(_SCHEMA)
+            self._run.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")  # whoever adopts it finds all of it, or none
         except sqlite3.Error:
             self._run.close()
             raise

@@ -23,6 +23,7 @@ from typing import Final
 from .adoption import lock_path, orphans, remove
 from .domain.tally import Tally, runs
 from .file_lock import FileLock
+from .folder import make_folder
 from .journal import Journal, Offered, Row
 from .ordinals import Lost, Ordinals, Reservation, Statement
 
@@ -139,7 +140,7 @@ class Outbox:
     def open(self) -> None:
         """Makes the file and adopts orphans. Where the disk cannot be written, facts wait in memory."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             self.path = self._folder / f"{self.name}.outbox"
             if self._lock is None:
                 self._lock = FileLock(lock_path(self.path))

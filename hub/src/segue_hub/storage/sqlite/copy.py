@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+from segue.folder import make_folder
 
 from ..ports import StoreBroken
 from .store import SqliteStore, lock_store
@@ -73,7 +74,7 @@ def restore_store(backup: Path, target: Path) -> tuple[Path | None, str]:
         StoreBroken: the copy is not sound; nothing was changed.
     """
     incoming = target.with_name(f"{target.name}.restoring")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     copy_store(backup, incoming)
     with closing(SqliteStore(incoming)) as checked:
         faults = list(checked.check())

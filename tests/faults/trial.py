@@ -1,0 +1,46 @@
+"""A trial: one run of a fault test, with its size, its chance and its figures.
+
+Owns how large a trial is (`SEGUE_FAULTS`: small in `make test`, `ci` in `make faults`, `long` in `make faults-long`),
+where its chance comes from (`SEGUE_SEED`), and how its figures are told: one line on the terminal and, where
+`SEGUE_FAULTS_REPORT` names a file, one line of JSON there. Knows nothing of what is tried, and asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+
+class Trial:
+    """One run.
+
+    Args:
+        name: of the fault, and what it is done to: `F3 hub and outbox`.
+        small, ci, long: how much is tried in each size.
+
+    Attributes:
+        size: how much is tried now.
+        chance: from the seed that was printed.
+    """
+
+    def __init__(self, name: str, small: int, ci: int, long: int) -> None:
+        self.name = name
+        self.scale = os.environ.get("SEGUE_FAULTS") or "small"
+        self.size = {"small": small, "ci": ci, "long": long}[self.scale]
+        self.seed = int(os.environ.get("SEGUE_SEED") or random.SystemRandom().randrange(1 << 32))
+        self.chance = random.Random(self.seed)
+        self._began = time.monotonic()
+        print(f"SEGUE_SEED={self.seed}", end=" ")
+
+    def report(self, **figures: float | str) -> None:
+        """Tells the figures; before they are asserted, so that a failure is told too."""
+        took = round(time.monotonic() - self._began, 1)
+        print(f"{self.name} ({self.scale}): {', '.join(f'{v} {k}' for k, v in figures.items())}; {took} s")
+        path = os.environ.get("SEGUE_FAULTS_REPORT")
+        if path:
+            line = {"trial": self.name, "scale": self.scale, "seed": self.seed, **figures, "seconds": took}
+            with Path(path).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(line) + "\n")
