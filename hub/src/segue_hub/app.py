@@ -6,7 +6,6 @@ Owns how the parts are put together and in which order they start and stop. No r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -168,6 +167,7 @@ class Hub:
         self.http_port = 0
         self._stopping = asyncio.Event()
         self._broken = ""
+        self._telling: asyncio.Task[None] | None = None
         book = load_book(settings.decisions)
         if store is None:
             store = SqliteStore(settings.store) if settings.store is not None else MemoryStore()
@@ -178,9 +178,9 @@ class Hub:
         self.ingest = Ingest(
             self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped
         )
-        self.plans.write = self.workspace.write = self.ingest.exclusively
+        self.plans.write, self.workspace.write = self.ingest.asked, self.ingest.exclusively
         self.touchpoints = Touchpoints(self.store, self.clock)
-        self.touchpoints.write = self.ingest.exclusively
+        self.touchpoints.write = self.ingest.asked
         self.timers = Timers(self.clock)
         self.earlier = EarlierPlans(self.contexts, self.plans)
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
@@ -238,8 +238,8 @@ class Hub:
                 self.ingest, self.plans, self.touchpoints, self.overview, self.decisions, self.reservations
             )  # fmt: skip
             self.http_port = await self._side_port.start(self.settings.host, self.settings.http_port)
-        for name in ("", *_NAMES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self.ingest.room.listener = self._tell_health
+        await self._set_health()
         log.info("serving", grpc=f"{self.settings.host}:{self.port}", http=self.http_port or None,
                  store=str(self.settings.store or "memory"), plan=self.plans.current.digest)  # fmt: skip
 
@@ -322,8 +322,19 @@ class Hub:
 
     def _on_broken(self, reason: str) -> None:
         self._broken = reason
+        self._tell_health()
         log.error("store broken: stopping, nothing more is acknowledged", reason=reason)
         self._stopping.set()
+
+    def _tell_health(self) -> None:
+        self._telling = asyncio.create_task(self._set_health(), name="health")
+
+    async def _set_health(self) -> None:
+        """Whether the store takes facts. Where it does not, reads and streams go on, and the hub says so here."""
+        serving = self.ingest.accepting and not self._broken
+        state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *_NAMES):
+            await self._health.set(name, state)
 
     def ask_to_stop(self) -> None:
         """Makes `wait` return."""
@@ -336,9 +347,7 @@ class Hub:
 
     async def stop(self, grace: float = 5.0) -> None:
         """Says goodbye to every stream, writes what is queued, stops."""
-        for name in ("", *_NAMES):
-            with contextlib.suppress(ValueError):
-                await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.enter_graceful_shutdown()  # NOT_SERVING, and stays so
         for stream in self.fan_out.streams:
             stream.closing = "the hub is stopping"
             stream.wake.set()

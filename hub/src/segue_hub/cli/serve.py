@@ -76,7 +76,8 @@ async def _until_told(hub: Hub) -> str:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hub.ask_to_stop)
     broken = await hub.wait()
-    await hub.stop()
+    # Nothing more will be acknowledged: no stream is worth waiting for.
+    await hub.stop(0.4 if broken else 5.0)
     return broken
 
 

@@ -28,6 +28,7 @@ from .refusals import Refusals
 from .repetition import deduplicated
 from .resolution import Resolution
 from .resolved import Memory, Resolved
+from .room import Room
 from .sequences import Sequences
 
 UNIT: Final = 1024
@@ -79,6 +80,7 @@ class Ingest:
         self._stopped = ""
         self.admission = Admission()
         self.refusals = Refusals(clock)
+        self.room = Room(store.has_room)
         self.sequences = Sequences(store)
         self.counts = {"ACCEPTED": 0, "DUPLICATE": 0, "REJECTED": 0}
         self.beside: Callable[[Unit, Resolved, int], None] | None = None
@@ -106,7 +108,7 @@ class Ingest:
     @property
     def accepting(self) -> bool:
         """Whether the store takes facts."""
-        return not self._stopped and not self._closing
+        return not (self._stopped or self._closing or self.room.lacking)
 
     async def publish(
         self, facts: Sequence[Fact | Result], grant: Grant, sent_at: int = 0, tallies: Sequence[Tally] = (),
@@ -244,13 +246,17 @@ class Ingest:
         return batches
 
     def _fail(self, batches: list[Batch], error: StoreFull | StoreBroken) -> None:
-        if isinstance(error, StoreBroken):
-            self._stopped = str(error)
-            self._on_broken(self._stopped)
-        code = "STORE_FULL" if isinstance(error, StoreFull) else "STORE_BROKEN"
+        self._note(error)
         for batch in batches:
             if not batch.done.done():
-                batch.done.set_exception(Refusal(code, str(error), retry_after_ms=1000))
+                batch.done.set_exception(_refusal(error))
+
+    def _note(self, error: StoreFull | StoreBroken) -> None:
+        if isinstance(error, StoreFull):
+            self.room.ran_out(str(error))
+        else:
+            self._stopped = str(error)
+            self._on_broken(self._stopped)
 
     async def _fold(self, written: Written) -> None:
         """Folds batch by batch; each is acknowledged as soon as its own facts, and those before it, are folded."""
@@ -382,10 +388,20 @@ class Ingest:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._writer, work)
-        except StoreBroken as error:
-            self._stopped = str(error)
-            self._on_broken(self._stopped)
+        except (StoreFull, StoreBroken) as error:
+            self._note(error)
             raise
+
+    async def asked(self, write: Callable[[Unit, int], int]) -> int:
+        """As `exclusively`, for a caller.
+
+        Raises:
+            Refusal: STORE_FULL or STORE_BROKEN: nothing was written.
+        """
+        try:
+            return await self.exclusively(write)
+        except (StoreFull, StoreBroken) as error:
+            raise _refusal(error) from None
 
     async def close(self) -> None:
         """Writes what is queued, acknowledges it, and stops."""
@@ -393,4 +409,10 @@ class Ingest:
         self._waiting.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)  # a failure was told by `_ended`
+        await self.room.close()
         self._writer.shutdown(wait=True)
+
+
+def _refusal(error: StoreFull | StoreBroken) -> Refusal:
+    code = "STORE_FULL" if isinstance(error, StoreFull) else "STORE_BROKEN"
+    return Refusal(code, str(error), retry_after_ms=1000)

@@ -7,14 +7,17 @@ A failed write or fsync makes the store refuse everything after: the hub stops r
 from __future__ import annotations
 
 import fcntl
+import os
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import apsw
 from segue.domain.identifier import Identifier
+from segue.folder import make_folder
 
 from ..ports import Checkpoint, IdTaken, Key, Known, Row, StoreBroken, StoredBook, StoredPlan, StoreFull
 from .leaf_index import LeafIndex
@@ -23,6 +26,8 @@ from .link_reader import LinkReader
 from .schema import migrate, queries
 from .unit import SqliteUnit
 
+_ROOM = 4 * 1024 * 1024
+"""Bytes that must find space before a full disk counts as having some again."""
 _CHECKPOINT_PAGES = 4_000
 """Of the write-ahead log, before it is written back. A unit waits for that: 50 ms with 16,000, 20 ms with 4,000."""
 
@@ -37,7 +42,7 @@ def lock_store(path: Path) -> IO[str]:
     Raises:
         StoreInUse: another process holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lock = (path.parent / f"{path.name}.lock").open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,7 +70,8 @@ class SqliteStore(LinkReader):
         self._broken: str = ""
         try:
             self._writer = self._connect()
-            self._writer.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            self._log_pages = 0
+            self._writer.set_wal_hook(self._grew)
             migrate(self._writer)
             self.incarnation = self._first_incarnation()
             self._leaf_index = LeafIndex(self._writer.execute, self._sql)
@@ -88,6 +94,16 @@ class SqliteStore(LinkReader):
         connection.execute("PRAGMA cache_size = -65536")
         return connection
 
+    def _grew(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Writes the log back where it became long: SQLite's own doing so would not tell that the disk failed."""
+        if self._log_pages >= _CHECKPOINT_PAGES:
+            with suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):  # the log goes on; the next unit tries
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
     def _first_incarnation(self) -> str:
         for (value,) in self._writer.execute("SELECT value FROM meta WHERE name = 'incarnation'"):
             return str(value)
@@ -108,6 +124,7 @@ class SqliteStore(LinkReader):
                 yield unit
                 unit.flush()
                 run("COMMIT")
+                self._checkpoint()
             except BaseException:  # whatever it was: nothing of the unit may stay
                 if self._writer.in_transaction:
                     run("ROLLBACK")
@@ -119,6 +136,8 @@ class SqliteStore(LinkReader):
         except apsw.FullError as error:
             raise StoreFull(f"no space left for {self.path}: {error}") from None
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
+            if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:  # the index of the log cannot grow
+                raise StoreFull(f"no space left for {self.path}: {error}") from None
             self._broken = f"{self.path}: {error}"
             raise StoreBroken(self._broken) from error
 
@@ -206,6 +225,13 @@ class SqliteStore(LinkReader):
         """See `ports.Store.books`."""
         return [StoredBook(*row) for row in self._reader.execute(self._sql["books"])]
 
+    def has_room(self) -> bool:
+        """See `ports.Store.has_room`."""
+        with tempfile.TemporaryFile(dir=self.path.parent) as probe, suppress(OSError):
+            os.posix_fallocate(probe.fileno(), 0, _ROOM)
+            return True
+        return False
+
     def counts(self) -> dict[str, int]:
         """See `ports.Store.counts`."""
         facts, identifiers, customers, checkpoints, linked = next(self._reader.execute(self._sql["counts"]))
@@ -254,6 +280,10 @@ class SqliteStore(LinkReader):
 
     def close(self) -> None:
         """See `ports.Store.close`."""
+        if self._broken:
+            # What the disk said no to stays in the log, for the next process to read from the disk itself.
+            for connection in (self._reader, self._writer):
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._reader.close()
         self._writer.close()
         self._lock.close()
