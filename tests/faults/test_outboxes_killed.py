@@ -109,7 +109,7 @@ def test_a_host_that_was_killed_while_it_rested_leaves_no_doubt(
     hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = """
-import os, sys, segue
+import os, sys, time, segue
 from segue import runtime
 runtime.STATUS_EVERY = 0.05
 app = segue.Touchpoint("app", hub=sys.argv[1], key=sys.argv[2], state=sys.argv[3])
@@ -118,7 +118,7 @@ with app.session(account="K-2", wait=5) as session:
     assert app.flush(10)
     ordinals = app.runtime().outbox._ordinals[1]
     while ordinals.reserved > ordinals.handed_out:
-        runtime.time.sleep(0.01)
+        time.sleep(0.01)
     app.runtime()._housekeep()
     print("rests", flush=True)
     sys.stdin.read()

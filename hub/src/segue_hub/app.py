@@ -218,13 +218,9 @@ class Hub:
 
     async def start(self) -> None:
         """Serves."""
-        self.ledger.start()
-        self.ingest.start(_Listeners(self.contexts, self.earlier, self.audiences, self.fan_out, self.ledger))
-        self.timers.start()
-        self.sweep.start()
         gate = Gate(self.touchpoints)
         server = grpc.aio.server(interceptors=[gate], options=_OPTIONS)
-        self._add_services(server, gate)
+        self.begin(server, gate)
         address = f"{self.settings.host}:{self.settings.port}"
         if self.settings.certificate is not None and self.settings.private_key is not None:
             pair = (self.settings.private_key.read_bytes(), self.settings.certificate.read_bytes())
@@ -242,6 +238,19 @@ class Hub:
         await self._set_health()
         log.info("serving", grpc=f"{self.settings.host}:{self.port}", http=self.http_port or None,
                  store=str(self.settings.store or "memory"), plan=self.plans.current.digest)  # fmt: skip
+
+    def begin(self, server: Any, gate: Gate) -> None:
+        """Starts the work behind the services and adds them to a server, whatever that listens to.
+
+        Args:
+            server: takes handlers as `grpc.aio.Server` does.
+            gate: tells the services who calls.
+        """
+        self.ledger.start()
+        self.ingest.start(_Listeners(self.contexts, self.earlier, self.audiences, self.fan_out, self.ledger))
+        self.timers.start()
+        self.sweep.start()
+        self._add_services(server, gate)
 
     def _add_services(self, server: Any, gate: Gate) -> None:
         projections = Projections(self.contexts, self.plans, self.clock, self.store.incarnation)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 SLEW: Final = 0.9
@@ -16,17 +17,25 @@ SLEW: Final = 0.9
 
 
 class SystemClock:
-    """The machine's clock, held monotone."""
+    """The machine's clock, held monotone.
 
-    def __init__(self) -> None:
+    Args:
+        wall: nanoseconds since 1970, which may be set back or forward.
+        ticks: nanoseconds since any instant, which may not.
+    """
+
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, ticks: Callable[[], int] = time.monotonic_ns
+    ) -> None:  # fmt: skip
+        self._wall, self._count = wall, ticks
         self._last = 0
-        self._ticks = time.monotonic_ns()
+        self._ticks = ticks()
         self._lock = threading.Lock()
 
     def __call__(self) -> int:
         """Now, in microseconds."""
         with self._lock:  # the writer's thread asks too
-            wall, ticks = time.time_ns() // 1000, time.monotonic_ns()
+            wall, ticks = self._wall() // 1000, self._count()
             self._last = max(wall, self._last + int((ticks - self._ticks) * SLEW / 1000))
             self._ticks = ticks
             return self._last

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from .adoption import copying
+from .clock import SYSTEM, System
+from .domain.fact import Fact
 from .domain.tally import Tally, runs
 from .ordinals import Lost, Reservation, Statement
 
@@ -68,6 +69,13 @@ class Offered:
     ordinal: int = 0
 
 
+def written(fact: Fact) -> tuple[bytes, bytes]:
+    """A fact as the journal keeps it; on our own thread, which has loaded the wire."""
+    from .wire import fact_to_bytes
+
+    return fact.id, fact_to_bytes(fact)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A fact that waits; `number` is 0 where no disk keeps it."""
@@ -84,6 +92,7 @@ class Journal:
 
     Args:
         path: made where it is absent.
+        system: whose time is asked for how long something is kept.
 
     Attributes:
         waiting: facts that wait, by their producer's number in this file.
@@ -93,8 +102,9 @@ class Journal:
         sqlite3.Error: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, system: System = SYSTEM) -> None:
         self.path = path
+        self._system = system
         self.waiting: Counter[int] = Counter()
         self.bytes = 0
         self._names: dict[int, str] = {0: ""}
@@ -109,6 +119,9 @@ class Journal:
         except sqlite3.Error:
             self._run.close()
             raise
+
+    def _now(self) -> float:
+        return self._system.now() / 1_000_000
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -141,7 +154,7 @@ class Journal:
 
     def write(self, facts: Sequence[Offered], reservations: Sequence[Reservation], lost: Sequence[Lost]) -> int:
         """Keeps facts, with what their producers reserved and lost; returns how many were here already, by id."""
-        now, ignored = time.time(), []
+        now, ignored = self._now(), []
         with self._transaction() as run:
             for reservation in reservations:
                 self._reserve(reservation)
@@ -213,7 +226,7 @@ class Journal:
         self, delivered: Sequence[Row], refused: Sequence[tuple[Row, str, str]], lost: Sequence[Lost]
     ) -> set[bytes]:
         """The hub answered: delivered ones are kept a while, refused ones laid aside; returns whose row was here."""
-        now, gone = time.time(), []
+        now, gone = self._now(), []
         with self._transaction() as run:
             for row in delivered:
                 statement = "UPDATE facts SET delivered = ? WHERE id = ? AND delivered IS NULL"
@@ -252,7 +265,7 @@ class Journal:
 
     def forget(self) -> None:
         """Lets go of what was acknowledged or told long ago, or is too much."""
-        run, now = self._run, time.time()
+        run, now = self._run, self._now()
         run.execute("DELETE FROM facts WHERE delivered < ?", (now - KEPT_AFTER,))
         (kept,) = run.execute("SELECT coalesce(sum(size), 0) FROM facts WHERE delivered IS NOT NULL").fetchone()
         if kept > KEPT_BYTES:
@@ -352,7 +365,7 @@ class Journal:
 
     def told(self, statement: Statement) -> None:
         """The hub has it."""
-        now = time.time()
+        now = self._now()
         with self._transaction() as run:
             # A run that became longer meanwhile is told again, whole.
             run.executemany(

@@ -13,7 +13,6 @@ import logging
 import os
 import sqlite3
 import threading
-import uuid
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
@@ -21,15 +20,16 @@ from pathlib import Path
 from typing import Final
 
 from .adoption import lock_path, orphans, remove
+from .clock import SYSTEM, System
 from .domain.tally import Tally, runs
 from .file_lock import FileLock
 from .folder import make_folder
-from .journal import Journal, Offered, Row
+from .journal import Journal, Offered, Row, written
 from .ordinals import Lost, Ordinals, Reservation, Statement
 
 log = logging.getLogger("segue")
 
-__all__ = ["ANALYTICS", "MUST", "Offered", "Outbox", "Row"]
+__all__ = ["ANALYTICS", "MUST", "Offered", "Outbox", "Row", "written"]
 
 MUST: Final = 0
 ANALYTICS: Final = 1
@@ -49,6 +49,7 @@ class Outbox:
         folder: where its file goes.
         touchpoint: whose facts they are.
         rows, size: limits; beyond, the oldest of the analytics lane go, then of the other, and are counted.
+        system: time, and chance for the name.
 
     Attributes:
         name: of the file, and of the producers; no other process has it, before or after.
@@ -58,10 +59,11 @@ class Outbox:
         trouble: why the disk cannot be written, if so.
     """
 
-    def __init__(self, folder: Path, touchpoint: str, rows: int, size: int) -> None:
+    def __init__(self, folder: Path, touchpoint: str, rows: int, size: int, system: System = SYSTEM) -> None:
         self._folder = folder
+        self._system = system
         self._prefix = f"{touchpoint}."
-        self.name = f"{self._prefix}{os.getpid()}.{uuid.uuid4().hex[:16]}"
+        self.name = f"{self._prefix}{os.getpid()}.{system.chance(8).hex()}"
         self._limit_rows = rows
         self._limit_bytes = size
         # Reentrant: a host's signal handler may tell a fact while the same thread is telling one.
@@ -144,7 +146,7 @@ class Outbox:
             self.path = self._folder / f"{self.name}.outbox"
             if self._lock is None:
                 self._lock = FileLock(lock_path(self.path))
-            self._journal = Journal(self.path)
+            self._journal = Journal(self.path, self._system)
             self.trouble = ""
             for path, lock in orphans(self._folder, self._prefix, self.path):
                 self._adopt(path, lock)

@@ -8,12 +8,12 @@ so that bookkeeping never stands in a fact's way. Used by the worker thread; gRP
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from .backoff import jitter
+from .clock import SYSTEM, System
 from .ordinals import Statement
 from .outbox import Outbox, Row, tallies
 from .transport import UNDELIVERABLE, Transport, Verdict
@@ -24,11 +24,6 @@ BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 
 
-def jitter(failures: int) -> float:
-    """Full jitter: up to min(30 s, 0.25 * 2^n)."""
-    return random.uniform(0.0, min(30.0, 0.25 * 2 ** min(failures, 10)))  # noqa: S311  # spreads load, no secret
-
-
 class Publisher:
     """Publishes an outbox.
 
@@ -36,9 +31,13 @@ class Publisher:
         outbox: what is published.
         connected: gives the transport, opened on first use.
         wake: called when a result came in; `settle` then takes it.
+        system: whose time backing off is counted in.
     """
 
-    def __init__(self, outbox: Outbox, connected: Callable[[], Transport], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, connected: Callable[[], Transport], wake: Callable[[], None], system: System = SYSTEM
+    ) -> None:  # fmt: skip
+        self._ticks = system.ticks
         self._outbox = outbox
         self._connected = connected
         self._wake = wake
@@ -51,7 +50,7 @@ class Publisher:
 
     def publish(self) -> None:
         """Sends the next batch, or what is to be told of ordinals, unless one is under way or it is too early."""
-        if self.under_way or time.monotonic() < self._retry_at:
+        if self.under_way or self._ticks() < self._retry_at:
             return
         statement = self._outbox.statement() if self._outbox.untold else None
         rows = self._outbox.take(self._batch, BATCH_BYTES) if statement is None else []
@@ -97,13 +96,13 @@ class Publisher:
         if verdicts is None:
             return self._divide(sent, error)
         self._failures, self._batch = 0, BATCH_ROWS
-        self._retry_at = time.monotonic() + backoff_ms / 1000
+        self._retry_at = self._ticks() + backoff_ms / 1000
         return self._answered(sent, verdicts)
 
     def _back_off(self) -> None:
         self._outbox.unanswered()
         self._failures += 1
-        self._retry_at = time.monotonic() + jitter(self._failures)
+        self._retry_at = self._ticks() + jitter(self._failures)
 
     def _told(self, statement: Statement, error: str, backoff_ms: int) -> None:
         """The hub has a statement, or will never read it: its facts are gone either way, so nobody says it twice."""
@@ -111,7 +110,7 @@ class Publisher:
             log.warning("segue: the hub does not take what is said of lost ordinals: %s", error)
         else:
             self._failures = 0
-            self._retry_at = time.monotonic() + backoff_ms / 1000
+            self._retry_at = self._ticks() + backoff_ms / 1000
         self._outbox.told(statement)
 
     def _answered(self, rows: list[Row], verdicts: list[Verdict]) -> list[bytes]:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
-import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .clock import FactIds, now
+from .backoff import Reconnection
+from .clock import SYSTEM, FactIds, System
 from .config import Config
 from .domain.fact import Fact
 from .domain.identifier import Identifier
@@ -26,49 +25,54 @@ from .domain.plan import WAITING, Plan
 from .errors import ConfigError
 from .listening import Listeners, Listening
 from .loading import CONNECTION, WIRE, load
-from .outbox import MUST, Offered, Outbox
+from .outbox import MUST, Offered, Outbox, written
 from .persistence import Persistence
-from .publisher import Publisher, jitter
+from .publisher import Publisher
 from .replica import Held
 from .shadow import Shadows
 from .sync import GAPPED, Machine, Outgoing, Watch, prepare
 from .transport import StreamBroken, SyncCall, Transport
 from .version import VERSION
 
+if TYPE_CHECKING:
+    from .v1 import sync_pb2
+
 log = logging.getLogger("segue")
 
 DEAD_AFTER: Final = 35.0
 """Seconds without a word from the hub after which a stream is given up: three missed bookmarks."""
 STATUS_EVERY: Final = 10.0
-HEALTHY: Final = 30.0
 LAST_WORK: Final = 5.0
 """Seconds that closing waits for each of our threads; one whose disk hangs ends when that does."""
 
 
 class Runtime:
-    """One touchpoint's machinery in one process."""
+    """One touchpoint's machinery in one process; `connect` opens the way to the hub, on first use."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(
+        self, config: Config, system: System = SYSTEM, connect: Callable[[Config], Transport] = Transport
+    ) -> None:  # fmt: skip
+        self.config, self._system, self._connect = config, system, connect
         self.pid = os.getpid()
-        self.machine = Machine(f"{config.touchpoint}-{self.pid}-{uuid.uuid4().hex[:6]}", VERSION)
-        self.clock: Callable[[], int] = now
-        self.ids = FactIds()
-        self.outbox = Outbox(config.state, config.touchpoint, config.outbox_rows, config.outbox_bytes)
+        self.machine = Machine(f"{config.touchpoint}-{self.pid}-{system.chance(3).hex()}", VERSION)
+        self.clock = system.now
+        self.ids = FactIds(system)
+        self.outbox = Outbox(config.state, config.touchpoint, config.outbox_rows, config.outbox_bytes, system)
         self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
         self.listeners, self.shadows = Listeners(), Shadows()
         self.decisions, self.last_error = 0, ""
         self.ready = threading.Event()
         self.loaded = threading.Event()
         self._lock = threading.Lock()
-        self._seq = count(now() + 1)
+        self._seq = count(system.now() + 1)
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
-        self.publisher = Publisher(self.outbox, self._connected, self._wake.set)
+        self.publisher = Publisher(self.outbox, self._connected, self._wake.set, system)
         self._call: SyncCall | None = None
         self._sent, self._heard = 0, 0.0
+        self._next_status, self.pause = system.ticks() + 1.0, Reconnection().pause
         self._needed = threading.Event()
         self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
@@ -110,14 +114,14 @@ class Runtime:
                     self._send(self.machine.own(held, fact))
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
-        if self.outbox.offer(Offered(fact.id, b"", lane, journalled, lambda: _written(fact))):
+        if self.outbox.offer(Offered(fact.id, b"", lane, journalled, lambda: written(fact))):
             self._wake.set()
         elif held is not None:
             self._reject([fact.id])  # lost, and counted: it is shown no more
 
     def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
         """Takes a fact that is made on our own thread, off the host's time."""
-        if self.outbox.offer(Offered(b"", b"", lane, None, lambda: _written(make()))):
+        if self.outbox.offer(Offered(b"", b"", lane, None, lambda: written(make()))):
             self._wake.set()
 
     def hold(self, identifier: Identifier, purpose: str) -> Held:
@@ -169,27 +173,29 @@ class Runtime:
 
     def _work(self) -> None:
         self.outbox.open()
-        next_status = time.monotonic() + 1.0
         while True:
             self._wake.wait(0.25 if self.outbox.waiting or self.outbox.unjournalled else 1.0)
             self._wake.clear()
             closing = self._closing.is_set()  # asked before the work: all that was offered until then is journalled
-            try:
-                self._journal()
-                self._reject(self.publisher.settle())
-                for session in list(self.claimants):
-                    session.renew(self.clock())
-                if self.config.hub and (self.outbox.waiting or self.outbox.unjournalled or self.outbox.untold):
-                    self.publisher.publish()
-                if time.monotonic() >= next_status:
-                    next_status = time.monotonic() + STATUS_EVERY
-                    self._housekeep()
-            except Exception:  # the host must never notice: count, say so, go on
-                log.exception("segue: the worker failed and goes on")
-                self.last_error = "worker failed, see the log"
+            self.work()
             if closing:
-                self.outbox.close()
-                return
+                return self.outbox.close()
+
+    def work(self) -> None:
+        """One round of the worker: never waits for the network, never raises."""
+        try:
+            self._journal()
+            self._reject(self.publisher.settle())
+            for session in list(self.claimants):
+                session.renew(self.clock())
+            if self.config.hub and (self.outbox.waiting or self.outbox.unjournalled or self.outbox.untold):
+                self.publisher.publish()
+            if self._system.ticks() >= self._next_status:
+                self._next_status = self._system.ticks() + STATUS_EVERY
+                self._housekeep()
+        except Exception:  # the host must never notice: count, say so, go on
+            log.exception("segue: the worker failed and goes on")
+            self.last_error = "worker failed, see the log"
 
     def _journal(self) -> None:
         load(WIRE)
@@ -206,9 +212,8 @@ class Runtime:
         self.outbox.reopen()
         self.outbox.forget()
         self.outbox.rest()
-        at = self.clock()
         with self._lock:
-            for held in list(self.machine.replica.expired(at)):
+            for held in list(self.machine.replica.expired(self.clock())):
                 self._send(self.machine.unsubscribe(held))
             status = {
                 "decisions": self.decisions, "offered": self.outbox.offered, "delivered": self.outbox.delivered,
@@ -217,8 +222,7 @@ class Runtime:
             }  # fmt: skip
             self._send([Outgoing("status", status)])
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
-        call = self._call
-        if call is not None and time.monotonic() - self._heard > DEAD_AFTER:
+        if (call := self._call) is not None and self._system.ticks() - self._heard > DEAD_AFTER:
             log.info("segue: the hub has been silent for %d s, connecting anew", DEAD_AFTER)
             call.end()
 
@@ -233,7 +237,7 @@ class Runtime:
             self.loaded.set()  # whoever waits for a first answer begins to count now
         with self._lock:
             if self._transport is None:
-                self._transport = Transport(self.config)
+                self._transport = self._connect(self.config)
             return self._transport
 
     # -- the stream ----------------------------------------------------------------------------------------------------
@@ -248,11 +252,10 @@ class Runtime:
                 self._call.send(outgoing_to_wire(message, self._sent))
 
     def _stream(self) -> None:
-        failures = 0
         while not self._closing.is_set():
             if not self._needed.wait(1.0):
                 continue
-            began = time.monotonic()
+            began = self._system.ticks()
             try:
                 answered = self._converse()
             except Exception:  # the host must never notice: say so, connect anew
@@ -260,60 +263,63 @@ class Runtime:
                 answered = False
             if self._closing.is_set():
                 return
-            if self.machine.goodbye_ms:
-                self._closing.wait(self.machine.goodbye_ms / 1000)
-                failures = 0
-                continue
-            if time.monotonic() - began > HEALTHY:
-                failures = 0
-            # A stream that had answered is tried again at once, the first time.
-            wait = 0.0 if answered and failures == 0 else jitter(failures)
-            failures += 1
-            self._closing.wait(wait)
+            self._closing.wait(self.pause(self._system.ticks() - began, answered, self.machine.goodbye_ms / 1000))
 
     def _converse(self) -> bool:
         """Keeps one stream until it ends; returns whether the hub had answered."""
         call = self._connected().open_sync()
-        from .wire_sync import incoming_from_wire
-
         answered = False
-        with self._lock:
-            self._call, self._sent, self._heard = call, 0, time.monotonic()
-            self._send(self.machine.connected())
+        self.begin(call)
         try:
             if self._closing.is_set():
                 return False  # `close` came while this was being opened: it did not see the call
             for response in call:
-                self._heard = time.monotonic()
                 answered = True
-                message = incoming_from_wire(response)
-                prepare(message)
-                with self._lock:
-                    before = self.machine.plan
-                    self._send(self.machine.received(message, self.clock()))
-                    plan, again = self.machine.plan, self.machine.reincarnated
-                    self.machine.reincarnated = False
-                    told, self.machine.told = self.machine.told, []
-                    gapped = self.machine.state == GAPPED
-                self.last_error = self.machine.errors[-1] if gapped else ""
-                for tell in told:
-                    self._tell(tell)
-                if plan is not before:
-                    self.persistence.keep_plan(plan)
-                if again:
-                    self.record_reoffer()
-                if message.kind in ("plan", "context", "bookmark", "welcome"):
-                    self.ready.set()
-                if message.kind == "goodbye" or gapped:
+                if not self.hear(response):
                     break
         except StreamBroken as error:
             self.last_error = str(error)
         finally:
-            with self._lock:
-                self._call = None
-                self.machine.disconnected()
-            call.end()
+            self.hang_up(call)
         return answered
+
+    def begin(self, call: SyncCall) -> None:
+        """A stream was opened: says who we are and what is held."""
+        with self._lock:
+            self._call, self._sent, self._heard = call, 0, self._system.ticks()
+            self._send(self.machine.connected())
+
+    def hear(self, response: sync_pb2.SyncResponse) -> bool:
+        """Takes one message in; returns whether the stream goes on."""
+        from .wire_sync import incoming_from_wire
+
+        self._heard = self._system.ticks()
+        message = incoming_from_wire(response)
+        prepare(message)
+        with self._lock:
+            before = self.machine.plan
+            self._send(self.machine.received(message, self.clock()))
+            plan, again = self.machine.plan, self.machine.reincarnated
+            self.machine.reincarnated = False
+            told, self.machine.told = self.machine.told, []
+            gapped = self.machine.state == GAPPED
+        self.last_error = self.machine.errors[-1] if gapped else ""
+        for tell in told:
+            self._tell(tell)
+        if plan is not before:
+            self.persistence.keep_plan(plan)
+        if again:
+            self.record_reoffer()
+        if message.kind in ("plan", "context", "bookmark", "welcome"):
+            self.ready.set()
+        return message.kind != "goodbye" and not gapped
+
+    def hang_up(self, call: SyncCall) -> None:
+        """The stream ended, from whichever side."""
+        with self._lock:
+            self._call = None
+            self.machine.disconnected()
+        call.end()
 
     @staticmethod
     def _tell(tell: Callable[[], None]) -> None:
@@ -336,8 +342,8 @@ class Runtime:
 
     def flush(self, timeout: float) -> bool:
         """Waits until everything offered was acknowledged, and what was lost is told; returns whether it was."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        deadline = self._system.ticks() + timeout
+        while self._system.ticks() < deadline:
             told = self._errands or self.outbox.unjournalled or self.outbox.waiting or not self.outbox.opened
             if not (told or self.publisher.under_way or (self.config.hub and self.outbox.untold)):
                 return True
@@ -391,10 +397,3 @@ class Runtime:
             "trouble": self.outbox.trouble,
             "errors": list(machine.errors),
         }
-
-
-def _written(fact: Fact) -> tuple[bytes, bytes]:
-    """A fact as the outbox keeps it; on our own thread, which has loaded the wire."""
-    from .wire import fact_to_bytes
-
-    return fact.id, fact_to_bytes(fact)

@@ -96,21 +96,21 @@ class FanOut:
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
-        self.streams: set[Stream] = set()
+        self.streams: dict[Stream, None] = {}  # in the order they came
         self.audience_resets = 0
         self.audience_dropped = 0
-        self._by_customer: dict[int, set[Subscription]] = {}
-        self._unknown: dict[Identifier, set[Subscription]] = {}
+        self._by_customer: dict[int, dict[Subscription, None]] = {}
+        self._unknown: dict[Identifier, dict[Subscription, None]] = {}
 
     def open(self, touchpoint: str) -> Stream:
         """A stream connected."""
         stream = Stream(touchpoint)
-        self.streams.add(stream)
+        self.streams[stream] = None
         return stream
 
     def close(self, stream: Stream) -> None:
         """A stream ended."""
-        self.streams.discard(stream)
+        self.streams.pop(stream, None)
         for number in list(stream.subscriptions):
             self.unsubscribe(stream, number)
 
@@ -137,9 +137,9 @@ class FanOut:
     def _place(self, subscription: Subscription, customer: int) -> None:
         subscription.customer = customer
         if customer:
-            self._by_customer.setdefault(customer, set()).add(subscription)
+            self._by_customer.setdefault(customer, {})[subscription] = None
         else:
-            self._unknown.setdefault(subscription.identifier, set()).add(subscription)
+            self._unknown.setdefault(subscription.identifier, {})[subscription] = None
 
     def resolved(self, resolved: Resolved) -> None:
         """Identifiers appeared or resolve to others: who subscribed hears of it in one frame (ID3)."""
@@ -195,9 +195,9 @@ class FanOut:
         return sum(len(stream.subscriptions) for stream in self.streams)
 
 
-def _remove(table: dict[_Name, set[Subscription]], name: _Name, subscription: Subscription) -> None:
+def _remove(table: dict[_Name, dict[Subscription, None]], name: _Name, subscription: Subscription) -> None:
     found = table.get(name)
     if found is not None:
-        found.discard(subscription)
+        found.pop(subscription, None)
         if not found:
             del table[name]
