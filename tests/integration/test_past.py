@@ -133,7 +133,7 @@ def test_a_touchpoint_is_shown_of_the_past_only_what_is_still_hers(
         return
     then, by_then = whose(known, name, at, at)
     now, by_now = whose(facts, name, at, LATEST)
-    content, members = Content(), {node.identifier for node in then} & {node.identifier for node in now}
+    members = {node.identifier for node in then} & {node.identifier for node in now}
     mine = [
         fact
         for fact in known
@@ -142,11 +142,7 @@ def test_a_touchpoint_is_shown_of_the_past_only_what_is_still_hers(
         and by_now.node(KINDS.strongest(fact.identifiers), fact.occurred_at) in now
     ]
     assert members.issuperset(found.held.names)
-    content.apart = frozenset(
-        i for fact in mine if fact.kind not in STATEMENTS for i in fact.identifiers if i not in found.held.names
-    )
-    for fact in sorted(mine, key=lambda fact: fact.order):
-        step(content, PLAN, fact)
+    content = fold(PLAN, mine, holding(mine, found.held.eras, KINDS))
     advance(content, PLAN, at)
     assert world.bytes_of(found.content) == world.bytes_of(content)
 

@@ -392,14 +392,14 @@ class Ingest:
             self._note(error)
             raise
 
-    async def asked(self, write: Callable[[Unit, int], int]) -> int:
+    async def asked(self, write: Callable[[Unit, int], int], then: Callable[[], None] | None = None) -> int:
         """As `exclusively`, for a caller.
 
         Raises:
             Refusal: STORE_FULL or STORE_BROKEN: nothing was written.
         """
         try:
-            return await self.exclusively(write)
+            return await self.exclusively(write, then)
         except (StoreFull, StoreBroken) as error:
             raise _refusal(error) from None
 
