@@ -18,7 +18,7 @@ def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     assert found, "a page without a block to run"
     with run_hub(store=tmp_path / "hub" / "segue.db") as hub:
         env = environment(
-            SEGUE_HUB=hub.address, SEGUE_KEY=hub.key("chat"), SEGUE_ADMIN_KEY=hub.admin_key,
+            SEGUE_HUB=hub.address, SEGUE_HTTP=hub.http, SEGUE_KEY=hub.key("chat"), SEGUE_ADMIN_KEY=hub.admin_key,
             SEGUE_STATE=str(tmp_path / "state"), COLUMNS="160",
         )  # fmt: skip
         folder = tmp_path / "reader"

@@ -5,11 +5,13 @@ the SDK says of itself: at most one was sent to a customer; at no position of th
 the customer known then; whoever was held back heard who holds the place and until when, or that the hub could not be
 asked. The last test is the negative control: the same attack on an optimistic cap sends too many.
 
-`SEGUE_RIVALS=64` sets how many processes attack.
+24 processes attack. The long size is `SEGUE_RIVALS=64 python -m pytest -s tests/faults/test_strict_caps.py`: 64 take half
+a minute of two quiet cores to start alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -18,6 +20,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +32,15 @@ from segue.wire import fact_from_bytes
 
 from tests.calling import calling, event, now
 from tests.faults.rivals import Rival, Rivals
-from tests.faults.wire_cutter import WireCutter, wire_cutter
+from tests.faults.wire_cutter import wire_cutter
 from tests.serving import Serving
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 RIVALS = int(os.environ.get("SEGUE_RIVALS") or 24)
-ATTACKS = 24
-"""At most, until somebody has sent and somebody else has heard of it; four at least."""
+PATIENCE = 240
+"""Seconds until somebody must have sent and somebody else heard of it, on a machine that is busy with other things."""
 HOLD = 3_000_000
 PLAN = {
     "vocabulary.yaml": """
@@ -71,17 +74,16 @@ class Field:
         for name, text in PLAN.items():
             text = text if exactness == "strict" else text.replace(', hold: "3s"', "")  # there is nothing to hold
             (plan / name).write_text(text.replace("EXACT", exactness))
-        self.hub = Serving(folder)
-        self.hub.start()
-        self.hub.push(plan)
-        self.keys = {name: self.hub.key(name) for name in ("mailer", "texter", "chat")}
-        self.cutter = WireCutter(self.hub.port)
-        self.rivals = Rivals(folder, [self.hub.address, f"127.0.0.1:{self.cutter.port}"], self.keys, count)
-
-    def close(self) -> None:
-        self.rivals.close()
-        self.cutter.close()
-        self.hub.stop()
+        with ExitStack() as stack:
+            self.hub = Serving(folder)
+            self.hub.start()
+            stack.callback(self.hub.stop)
+            self.hub.push(plan)
+            self.keys = {name: self.hub.key(name) for name in ("mailer", "texter", "chat")}
+            self.cutter = stack.enter_context(wire_cutter(self.hub.port))
+            self.rivals = Rivals(folder, [self.hub.address, f"127.0.0.1:{self.cutter.port}"], self.keys, count)
+            stack.callback(self.rivals.close)
+            self.close = stack.pop_all().close
 
     def log(self) -> list[tuple[int, Fact]]:
         """What the hub holds on disk."""
@@ -155,7 +157,8 @@ def chance() -> random.Random:
 def test_of_all_who_come_at_the_same_moment_one_sends_and_the_others_hear_who_and_until_when(field: Field) -> None:
     counts: Counter[str] = Counter()
     waits: list[float] = []
-    for number in range(ATTACKS):
+    deadline = time.monotonic() + PATIENCE
+    for number in itertools.count():
         who = [{"account": f"PLAIN-{number}"}]
         told = field.rivals.attack(who)
         found = field.reckon(who, told)
@@ -163,7 +166,7 @@ def test_of_all_who_come_at_the_same_moment_one_sends_and_the_others_hear_who_an
               f" {found['unreachable']} heard HUB_UNREACHABLE")  # fmt: skip
         counts += found
         waits += [answer["ms"] for answer in told if answer["outcome"] == "held" and answer["asked"]]
-        if number >= 3 and counts["sent"] and counts["held"]:
+        if number >= 3 and ((counts["sent"] and counts["held"]) or time.monotonic() > deadline):
             break
     print(f"strict cap, {RIVALS} processes at once: {dict(counts)}; refused after {_spread(waits)}")
     assert counts["sent"] >= 1

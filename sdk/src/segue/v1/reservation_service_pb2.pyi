@@ -67,7 +67,9 @@ class ReserveRequest(google.protobuf.message.Message):
     ACTION_FIELD_NUMBER: builtins.int
     PENDING_FIELD_NUMBER: builtins.int
     id: builtins.bytes
-    """id is the caller's, 16 bytes; asking again with the same one gives the same answer."""
+    """id is the caller's, 16 bytes, a new one for each action. Asking again with the same one gives the same answer, as
+    long as the place is held; after that, and to anybody else, ID_CONFLICT.
+    """
     kind: builtins.str
     """kind of the action, e.g. "offer.upsell"."""
     @property

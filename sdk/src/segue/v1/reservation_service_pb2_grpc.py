@@ -67,14 +67,16 @@ class ReservationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Confirm(self, request, context):
-        """Confirm records the action that a place was reserved for; for callers that publish no facts themselves.
+        """Confirm records the action that a place was reserved for; for callers that publish no facts themselves. Saying it
+        again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Release gives a place back that was not used.
+        """Release gives a place back that was not used. Of an id that is not known it takes the id: a Reserve that arrives
+        later is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
