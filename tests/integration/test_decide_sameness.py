@@ -19,19 +19,21 @@ from hypothesis import strategies as st
 from segue.domain.context import Context
 from segue.domain.decision import Question, decide
 from segue.domain.decision_fact import value_of
-from segue.domain.fact import TRAIT, Fact, derived_id
+from segue.domain.fact import TRAIT, Fact
 from segue.domain.identifier import Identifier
+from segue.domain.plan import Plan
 from segue.domain.projection import receive
 from segue.v1 import context_pb2, context_pb2_grpc, decision_service_pb2, decision_service_pb2_grpc
 from segue.wire import identifier_to_wire, sections_from_wire, verdict_from_wire
 from segue_hub.services.question_book import QuestionBook
 from segue_hub.testing import RunningHub, run_hub
 
-from tests.building import BEGIN, SKETCH, document, plan
+from tests.building import BEGIN, document, fact
 from tests.calling import Caller, calling
+from tests.coordinating import COORDINATED, as_told
 from tests.unit.logs import delays, functions, law, logs
 
-PLAN = plan()
+PLAN = Plan(document(COORDINATED))
 _examples = itertools.count(1)
 PURPOSES = {"desk": "service", "mailer": "marketing", "kiosk": "service"}
 
@@ -55,22 +57,14 @@ class Central:
         self.callers: dict[str, Caller] = {}
 
     def tell(self, facts: list[Fact], delay: int) -> list[Identifier]:
-        """The facts as the desk would have them kept, under names of their own and from now on; then time passes."""
-        example, begin = next(_examples), self.time.now
-        mine = []
-        for number, fact in enumerate(facts):
-            if fact.kind == TRAIT and fact.properties["value"] == "?":
-                continue  # no hub takes a balance that is a text
-            at = fact.occurred_at - BEGIN + begin
-            names = tuple(Identifier(i.kind, f"{example}.{i.value}") for i in fact.identifiers)
-            mine.append(
-                Fact(derived_id(at, f"central {example}", str(number)), fact.kind, fact.type, at, fact.seq, names,
-                     fact.channel or "voice", "desk", fact.interaction, fact.raw)
-            )  # fmt: skip
+        """The facts as several touchpoints would tell them, under names of their own and from now on; time passes."""
+        begin = self.time.now
+        mine = as_told(facts, str(next(_examples)), begin - BEGIN)
         self.time.now = max([begin, *(fact.occurred_at for fact in mine)]) + delay + 1
-        if mine:
-            hub = self.running.hub
-            results = self.running.call(hub.ingest.publish(mine, hub.plans.current.grant("desk")))
+        hub = self.running.hub
+        for name in sorted({fact.touchpoint for fact in mine}):
+            told = [fact for fact in mine if fact.touchpoint == name]
+            results = self.running.call(hub.ingest.publish(told, hub.plans.current.grant(name)))
             assert {result.status for result in results} == {"ACCEPTED"}
         return [name for fact in mine for name in fact.identifiers]
 
@@ -79,7 +73,7 @@ class Central:
 def central() -> Iterator[Central]:
     time = Time()
     with run_hub(clock=time) as running:
-        running.call(running.hub.plans.push(document(SKETCH), {}, "test", ""))
+        running.call(running.hub.plans.push(document(COORDINATED), {}, "test", ""))
         found = Central(running, time)
         for name in PURPOSES:
             found.callers[name] = Caller(running.address, running.key(name))
@@ -157,6 +151,4 @@ def test_the_caller_is_the_one_whose_key_it_is(central: Central) -> None:
 
 
 def _trait(name: str, value: Any) -> Fact:
-    from tests.building import trait
-
-    return trait(name, value, "0s", "account=A-1")
+    return fact(name, "0s", kind=TRAIT, touchpoint="desk", value=value)

@@ -1,8 +1,10 @@
 """Sameness through the real hub (F11, law 2): how facts arrive cannot be told from what is known afterwards.
 
-Random customers with hidden links are shuffled, duplicated and cut into batches, and published to hubs on memory and on
-SQLite, with all contexts live and with only three. Every content has the bytes of one fold over all facts of the
-customer. The hubs live as long as the module; every example has identifiers and ids of its own.
+Random customers with hidden links are shuffled, duplicated and cut into batches, and published by several touchpoints
+to hubs on memory and on SQLite, with all contexts live and with only three; claims, places and what was done with them,
+choices, exposures among the facts, and an incident that maps read told in between. Every content has the bytes of one
+fold over all facts of the customer. The hubs live as long as the module; every example has identifiers and ids of its
+own, and the incident is what all examples so far told of it.
 """
 
 from __future__ import annotations
@@ -17,20 +19,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
-from segue.domain.fact import TRAIT, Fact, derived_id
+from segue.domain.fact import CHOICE, CLAIM, EXPOSURE, RESERVATION, Fact
 from segue.domain.fold import fold
 from segue.domain.identifier import Identifier
+from segue.domain.incident import FIXED, OPENED
+from segue.domain.plan import Plan
 from segue.domain.section import encode
 from segue.wire import fact_from_bytes, fact_to_bytes
 from segue_hub.testing import RunningHub, run_hub
 
-from tests.building import SKETCH, document, fact, plan
+from tests.building import BEGIN, HOUR, document, fact, incident, workspace
+from tests.coordinating import COORDINATED, as_told
 from tests.unit.logs import law, logs
 
-PLAN = plan()
+PLAN = Plan(document(COORDINATED))
 _examples = itertools.count(1)
+_incidents: list[Fact] = []
+"""All that the hubs of this module were told."""
+tellings = st.lists(st.tuples(st.sampled_from([OPENED, FIXED]), st.integers(0, 90)), max_size=2)
 
 
 @dataclass
@@ -42,11 +50,15 @@ class Kept:
     def publish(self, batches: list[list[Fact]]) -> None:
         """All batches at once, so that the hub puts them into units as it likes."""
         hub = self.running.hub
-        grant = hub.plans.current.grant("desk")
 
         async def send() -> list[str]:
-            answers = await asyncio.gather(*(hub.ingest.publish([copy(f) for f in batch], grant) for batch in batches))
-            return [result.status for results in answers for result in results]
+            parts = []
+            for batch in batches:
+                for name, whose in sorted({(fact.touchpoint, bool(fact.identifiers)) for fact in batch}):
+                    told = [copy(f) for f in batch if (f.touchpoint, bool(f.identifiers)) == (name, whose)]
+                    to = hub.ingest if whose else hub.workspace
+                    parts.append(to.publish(told, hub.plans.current.grant(name)))
+            return [result.status for results in await asyncio.gather(*parts) for result in results]
 
         assert set(self.running.call(send())) <= {"ACCEPTED", "DUPLICATE"}
 
@@ -65,7 +77,7 @@ class Kept:
 def open_hub(stack: ExitStack, store: Path | None, heads: int) -> Kept:
     running = stack.enter_context(run_hub(store=store))
     running.hub.contexts._limit = heads
-    running.call(running.hub.plans.push(document(SKETCH), {}, "test", ""))
+    running.call(running.hub.plans.push(document(COORDINATED), {}, "test", ""))
     return Kept(running)
 
 
@@ -86,20 +98,8 @@ def copy(fact: Fact) -> Fact:
 
 
 def own(facts: list[Fact]) -> list[Fact]:
-    """The facts as the desk would have them kept, under names and ids that no other example has."""
-    example = next(_examples)
-    made = []
-    for number, found in enumerate(facts):
-        if found.kind == TRAIT and found.properties["value"] == "?":
-            continue  # no hub takes a balance that is a text
-        names = [i for i in found.identifiers if i.value != "null"] or [Identifier("cookie", "c1")]
-        mine = Fact(
-            derived_id(found.occurred_at, f"sameness {example}", str(number)), found.kind, found.type,
-            found.occurred_at, found.seq, tuple(Identifier(kind, f"{example}.{value}") for kind, value in names),
-            found.channel or "voice", "desk", found.interaction, found.raw,
-        )  # fmt: skip
-        made.append(fact_from_bytes(fact_to_bytes(mine)))
-    return made
+    """The facts under names and ids that no other example has, as a hub would have them."""
+    return [fact_from_bytes(fact_to_bytes(made)) for made in as_told(facts, str(next(_examples)))]
 
 
 def customers(facts: list[Fact]) -> list[tuple[set[Identifier], list[Fact]]]:
@@ -122,25 +122,33 @@ def cut(facts: list[Fact], chance: random.Random) -> list[list[Fact]]:
 
 
 def same(hubs: dict[str, Kept], facts: list[Fact]) -> None:
+    plan = PLAN.on(workspace(*_incidents))
     for names, theirs in customers(facts):
-        wanted = encode(fold(PLAN, theirs), PLAN)
+        wanted = encode(fold(plan, theirs), plan)
         for label, kept in hubs.items():
             for name in sorted(names):
                 assert kept.content(name) == wanted, f"{label}: {name} of {len(theirs)} facts"
 
 
-@law(60)
-@given(logs(least=1, most=20), st.randoms(use_true_random=False))
-def test_arrival_does_not_change_what_is_known(hubs: dict[str, Kept], found: list[Fact], chance: random.Random) -> None:
+@law(80)
+@given(logs(least=1, most=20), tellings, st.randoms(use_true_random=False))
+def test_arrival_does_not_change_what_is_known(
+    hubs: dict[str, Kept], found: list[Fact], news: list[tuple[str, int]], chance: random.Random
+) -> None:
     facts = own(found)
-    arrived = facts + chance.sample(facts, len(facts) // 2)
+    event("tells " + ", ".join(sorted({f.kind for f in facts} & {CLAIM, CHOICE, EXPOSURE, RESERVATION})))
+    told = [incident("IOS-481", state, BEGIN + hours * HOUR, title=str(next(_examples))) for state, hours in news]
+    for one in told:
+        one.touchpoint = "test"
+    _incidents.extend(told)
+    arrived = facts + told + chance.sample(facts, len(facts) // 2)
     chance.shuffle(arrived)
     for kept in hubs.values():
         kept.publish(cut(arrived, chance))
     same(hubs, facts)
 
 
-@law(25)
+@law(30)
 @given(logs(least=4, most=20), st.randoms(use_true_random=False))
 def test_what_is_read_in_between_changes_nothing_either(
     hubs: dict[str, Kept], found: list[Fact], chance: random.Random
@@ -229,8 +237,8 @@ def test_a_new_plan_sees_the_whole_past(hubs: dict[str, Kept]) -> None:
     def push(made: dict[str, Any]) -> None:
         kept.running.call(kept.running.hub.plans.push(made, {}, "test", ""))
 
-    push(document({**SKETCH, "timeline": 1}))
+    push(document({**COORDINATED, "timeline": 1}))
     without = kept.content(facts[0].identifiers[0])
-    push(document(SKETCH))
+    push(document(COORDINATED))
     assert without != before
     assert kept.content(facts[0].identifiers[0]) == before

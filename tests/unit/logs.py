@@ -211,6 +211,7 @@ QUESTIONS: tuple[Any, ...] = (
     lambda c: c.interactions(),
     lambda c: [(c.claim(s).holder, c.claim(s).offered_to, c.claim(s).until) for s in ("conversation", "case")],
     lambda c: (c.choice("topic:offers"), c.choice("channel"), c.choice("journey:money_transfer")),
+    lambda c: c.holdout("control_group"),
     lambda c: (c.effort.score, c.effort.switches, c.effort.abandoned),
     lambda c: str(c.brief()),
     lambda c: c.trait("valu_tier"),
