@@ -93,7 +93,7 @@ def test_the_desk_sees_the_offer_with_the_brief_and_takes_over(scene: Scene) -> 
     assert card.get_by_text("my transfer failed, please call me").is_visible(), "what chat says to the desk"
     brief = card.locator("li").all_inner_texts()
     assert "wants to: send money to another account" in brief[0]
-    assert any("transfer failed (E42) in app" in sentence for sentence in brief)
+    assert any("transfer failed (E42) on app" in sentence for sentence in brief)
     assert card.get_by_role("button").all_inner_texts() == ["Accept", "Decline"]
     picture(scene.desk, "desk-offer")
     scene.press("Accept", "A-1009")

@@ -60,13 +60,13 @@ class Central:
         """The facts as several touchpoints would tell them, under names of their own and from now on; time passes."""
         begin = self.time.now
         mine = as_told(facts, str(next(_examples)), begin - BEGIN)
-        self.time.now = max([begin, *(fact.occurred_at for fact in mine)]) + delay + 1
+        self.time.now = max([begin, *(one.occurred_at for one in mine)]) + delay + 1
         hub = self.running.hub
-        for name in sorted({fact.touchpoint for fact in mine}):
-            told = [fact for fact in mine if fact.touchpoint == name]
+        for name in sorted({one.touchpoint for one in mine}):
+            told = [one for one in mine if one.touchpoint == name]
             results = self.running.call(hub.ingest.publish(told, hub.plans.current.grant(name)))
             assert {result.status for result in results} == {"ACCEPTED"}
-        return [name for fact in mine for name in fact.identifiers]
+        return [name for one in mine for name in one.identifiers]
 
 
 @pytest.fixture(scope="module")

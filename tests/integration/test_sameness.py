@@ -54,7 +54,7 @@ class Kept:
         async def send() -> list[str]:
             parts = []
             for batch in batches:
-                for name, whose in sorted({(fact.touchpoint, bool(fact.identifiers)) for fact in batch}):
+                for name, whose in sorted({(f.touchpoint, bool(f.identifiers)) for f in batch}):
                     told = [copy(f) for f in batch if (f.touchpoint, bool(f.identifiers)) == (name, whose)]
                     to = hub.ingest if whose else hub.workspace
                     parts.append(to.publish(told, hub.plans.current.grant(name)))

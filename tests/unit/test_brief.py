@@ -43,25 +43,25 @@ ANN = [
 
 ENGLISH = [
     "The customer wants to: send money to another account (stalled at details, begun 30 min ago).",
-    "So far: transfer started in app 30 min ago; transfer details entered in app 29 min ago; "
-    "transfer failed (E42) in app 28 min ago; help searched (limit) in web 26 min ago; "
-    "transfer failed (E42) in app 24 min ago.",
-    "It failed: transfer failed (E42) in app 24 min ago, and 1 time before.",
-    "Offered: offer.callback by desk (completed, 12 min ago); promised: a call back (chat, due in 2 h); "
-    "decided: chat answered 'bot' to chat.route, email wanted 'offer.upsell', held back by a guardrail; "
-    'she chose: topic:offers = no; note: "she is angry".',
-    "Effort so far: 2 interactions, 1 change of channel, 1 given up, 4 minutes in queues.",
+    "So far: transfer started on app, 30 min ago; transfer details entered on app, 29 min ago; "
+    "transfer failed (E42) on app, 28 min ago; help searched (limit) on web, 26 min ago; "
+    "transfer failed (E42) on app, 24 min ago.",
+    "Failed 2 times, last: transfer failed (E42) on app, 24 min ago.",
+    "Offered: offer.callback by desk (completed, 12 min ago); promised: a call back (on chat, due in 2 h); "
+    "decided: bot by chat (chat.route), offer.upsell of email (held back by a guardrail); "
+    'the customer\'s choice: nothing about offers; note: "she is angry".',
+    "Effort of late: came to us twice, changed the channel once, gave up once, 4 minutes in queues.",
 ]
 CHINESE = [
-    "客户想要：Send money to another account（在 details 阶段停滞，30分钟前开始）。",
+    "客户想要：Send money to another account（30分钟前开始，在 details 阶段停滞）。",
     "到目前为止：30分钟前在 app：transfer started；29分钟前在 app：transfer details entered；"
     "28分钟前在 app：transfer failed (E42)；26分钟前在 web：help searched (limit)；"
     "24分钟前在 app：transfer failed (E42)。",
-    "失败之处：24分钟前在 app：transfer failed (E42)，此前另有1次。",
-    "已提供：desk 的 offer.callback（已完成，12分钟前）；已承诺：a call back（chat，2小时后到期）；"
-    "已决定：chat 对 chat.route 的决定是 'bot'、email 想要 'offer.upsell'，被护栏拦下；"
-    "客户自己选择：topic:offers = no；备注：“she is angry”。",
-    "客户至今的付出：2次互动，1次切换渠道，1次放弃，排队4分钟。",
+    "共失败2次，最近一次：24分钟前在 app：transfer failed (E42)。",
+    "已提供：desk 的 offer.callback（已完成，12分钟前）；已承诺：a call back（在 chat，2小时后到期）；"
+    "已决定：chat 选定 bot（chat.route）、email 的 offer.upsell（被共享规则拦下）；"
+    "客户的选择：不想收到关于 offers 的信息；备注：“she is angry”。",
+    "客户近期的付出：联系2次，更换渠道1次，中途放弃1次，排队4分钟。",
 ]
 
 
@@ -82,12 +82,12 @@ def test_the_whole_story_in_english_and_in_chinese() -> None:
 
 def test_nobody_known() -> None:
     assert told([]).sentences() == ["Nothing is known of this customer yet."]
-    assert told([], language="zh").sentences() == ["对该客户尚无任何了解。"]
+    assert told([], language="zh").sentences() == ["目前没有关于该客户的任何信息。"]
 
 
 def test_no_journey_is_said() -> None:
     assert told([fact("help.searched", "0m")]).sentences()[0] == "No journey of this customer is under way."
-    assert told([fact("help.searched", "0m")], language="zh").sentences()[0] == "该客户没有进行中的旅程。"
+    assert told([fact("help.searched", "0m")], language="zh").sentences()[0] == "该客户目前没有进行中的旅程。"
 
 
 def test_what_is_hidden_is_said_and_not_told() -> None:
@@ -95,8 +95,8 @@ def test_what_is_hidden_is_said_and_not_told() -> None:
     sections, _ = project(fold(PLAN, ANN), PLAN, grant, "service", moment("30m"))
     seen = brief(receive(sections).content, PLAN, moment("30m"))
     assert seen.sentences() == [
-        "She chose: topic:offers = no.",
-        "Effort so far: 2 interactions, 1 change of channel, 1 given up, 4 minutes in queues; "
+        "The customer's choice: nothing about offers.",
+        "Effort of late: came to us twice, changed the channel once, gave up once, 4 minutes in queues; "
         "not visible here: timeline, journeys, decisions, actions.",
     ]
     assert seen.sentences("zh")[-1].endswith("此处不可见：timeline、journeys、decisions、actions。")
@@ -111,9 +111,9 @@ class TestPromises:
     MADE = fact("promise.made", "0m", channel="chat", what="a refund", due=instant_text(BEGIN + 2 * HOUR))
 
     def test_due_and_overdue(self) -> None:
-        assert "promised: a refund (chat, due in 2 h)" in told([self.MADE], "1m").sentences()[1].lower()
-        assert "a refund (chat, overdue since 3 h)" in told([self.MADE], "5h").sentences()[1]
-        assert "a refund（chat，已逾期3小时）" in told([self.MADE], "5h", "zh").sentences()[1]
+        assert "promised: a refund (on chat, due in 2 h)" in told([self.MADE], "1m").sentences()[1].lower()
+        assert "a refund (on chat, overdue for 3 h)" in told([self.MADE], "5h").sentences()[1]
+        assert "a refund（在 chat，已逾期3小时）" in told([self.MADE], "5h", "zh").sentences()[1]
 
     def test_a_kept_one_is_told_no_more(self) -> None:
         kept = fact("promise.kept", "30m", what="a refund")
@@ -125,9 +125,28 @@ class TestPromises:
         (promise,) = told([fact("promise.made", "0m", channel="chat", what="a refund", due=due)]).promised
         assert promise.due_in == 0
         assert (
-            "Promised: a refund (chat)."
+            "Promised: a refund (on chat)."
             in told([fact("promise.made", "0m", channel="chat", what="a refund")]).sentences()
         )
+
+
+def test_one_failure_is_one_and_every_choice_is_said_in_words() -> None:
+    failed = fact("transfer.failed", "0m", channel="app", transfer_id="T-1", error="E42")
+    assert "Failed once: transfer failed (E42) on app, 60 s ago." in told([failed], "1m").sentences()
+    assert "失败1次：60秒前在 app：transfer failed (E42)。" in told([failed], "1m", "zh").sentences()
+    chose = [
+        fact(about, "0m", kind=CHOICE, choice=choice)
+        for about, choice in (("channel", "sms"), ("channel:email", "no"), ("journey:activation", "left"))
+    ]
+    said = "prefers sms, nothing by email, left the journey activation"
+    assert f"The customer's choice: {said}." in told(chose).sentences()
+    assert (
+        "客户的选择：首选 sms、不要通过 email 联系、已退出旅程 activation。" in told(chose, language="zh").sentences()
+    )
+    assert (
+        "The customer's choice: no marketing."
+        in told([fact("purpose:marketing", "0m", kind=CHOICE, choice="no")]).sentences()
+    )
 
 
 def test_the_note_of_a_claim_is_passed_on() -> None:

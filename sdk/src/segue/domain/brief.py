@@ -284,7 +284,9 @@ def _newest_by_touchpoint(facts: Sequence[Fact]) -> list[Fact]:
 
 def _answered(fact: Fact) -> Answered:
     held_back = fact.properties.get("reason") == "HELD_BACK"
-    return Answered(fact.touchpoint, fact.type, shown(fact.properties.get("value"))[:200], held_back, fact.id)
+    value = fact.properties.get("value")
+    answer = value if isinstance(value, str) and value else shown(value)
+    return Answered(fact.touchpoint, fact.type, answer[:200], held_back, fact.id)
 
 
 def _step_plain(step: Step) -> dict[str, Any]:

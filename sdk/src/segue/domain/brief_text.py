@@ -62,13 +62,11 @@ class English:
 
     nothing = "Nothing is known of this customer yet."
     no_journey = "No journey of this customer is under way."
-    _parts: Final[Mapping[str, tuple[str, str]]] = {
-        "interactions": ("{} interaction", "{} interactions"), "transfers": ("{} transfer", "{} transfers"),
-        "repeats": ("came back {} time", "came back {} times"),
-        "switches": ("{} change of channel", "{} changes of channel"),
-        "abandoned": ("{} given up", "{} given up"), "loops": ("{} loop", "{} loops"),
-        "failed_self_service": ("self-service failed {} time", "self-service failed {} times"),
-        "queue_minutes": ("{} minute in queues", "{} minutes in queues"),
+    _parts: Final[Mapping[str, str]] = {
+        "interactions": "came to us {}", "transfers": "was transferred {}",
+        "repeats": "came back on the same channel {}",
+        "switches": "changed the channel {}", "abandoned": "gave up {}", "loops": "was sent in a circle {}",
+        "failed_self_service": "self-service failed {}", "queue_minutes": "{} in queues",
     }  # fmt: skip
 
     def wants(self, title: str, standing: str, others: Sequence[str]) -> str:
@@ -80,54 +78,64 @@ class English:
         return f"{'stalled' if stalled else 'under way'}{place}, begun {ago(age)} ago"
 
     def step(self, channel: str, what: str, age: int) -> str:
-        return f"{what} in {channel} {ago(age)} ago" if channel else f"{what} {ago(age)} ago"
+        return f"{what} on {channel}, {ago(age)} ago" if channel else f"{what}, {ago(age)} ago"
 
     def tried(self, steps: Sequence[str]) -> str:
         return f"So far: {'; '.join(steps)}."
 
     def failed(self, step: str, more: int) -> str:
-        before = f", and {more} time{'s' if more > 1 else ''} before" if more else ""
-        return f"It failed: {step}{before}."
+        return f"Failed {more + 1} times, last: {step}." if more else f"Failed once: {step}."
 
     def offer(self, touchpoint: str, kind: str, status: str, age: int) -> str:
         return f"{kind} by {touchpoint} ({status}, {ago(age)} ago)"
 
     def promise(self, what: str, channel: str, due_in: int) -> str:
-        due = "" if not due_in else f", due in {ago(due_in)}" if due_in > 0 else f", overdue since {ago(-due_in)}"
-        return f"{what} ({channel}{due})"
+        due = "" if not due_in else f", due in {ago(due_in)}" if due_in > 0 else f", overdue for {ago(-due_in)}"
+        return f"{what} (on {channel}{due})" if channel else f"{what}{due}"
 
     def answer(self, touchpoint: str, question: str, answer: str, held_back: bool) -> str:
         if held_back:
-            return f"{touchpoint} wanted {answer}, held back by a guardrail"
-        return f"{touchpoint} answered {answer} to {question}"
+            return f"{answer} of {touchpoint} (held back by a guardrail)"
+        return f"{answer} by {touchpoint} ({question})"
 
     def choice(self, about: str, choice: str) -> str:
-        return f"{about} = {choice}"
+        head, _, name = about.partition(":")
+        if not name:
+            return f"prefers {choice}"
+        return {"channel": f"nothing by {name}", "topic": f"nothing about {name}", "purpose": f"no {name}"}.get(
+            head, f"left the journey {name}"
+        )
 
     def done(self, offered: Sequence[str], promised: Sequence[str], answered: Sequence[str], chosen: Sequence[str],
              note: str) -> str:  # fmt: skip
-        told = (("offered", offered), ("promised", promised), ("decided", answered), ("she chose", chosen))
+        told = (("offered", offered), ("promised", promised), ("decided", answered), ("the customer's choice", chosen))
         said = [f"{word}: {', '.join(items)}" for word, items in told if items]
         said += [f'note: "{note}"'] if note else []
         return f"{_raised('; '.join(said))}." if said else ""
 
     def cost(self, effort: Parts, hidden: Sequence[str]) -> str:
-        counts = ", ".join(self._parts[name][count != 1].format(count) for name, count in effort)
-        said = [f"effort so far: {counts}"] if counts else []
+        counts = ", ".join(self._parts[name].format(_counted(name, count)) for name, count in effort)
+        said = [f"effort of late: {counts}"] if counts else []
         said += [f"not visible here: {', '.join(hidden)}"] if hidden else []
         return f"{_raised('; '.join(said))}." if said else ""
+
+
+def _counted(name: str, count: int) -> str:
+    if name == "queue_minutes":
+        return "1 minute" if count == 1 else f"{count} minutes"
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 class Chinese:
     """Simplified Chinese."""
 
-    nothing = "对该客户尚无任何了解。"
-    no_journey = "该客户没有进行中的旅程。"
+    nothing = "目前没有关于该客户的任何信息。"
+    no_journey = "该客户目前没有进行中的旅程。"
     _states: Final[Mapping[str, str]] = {"completed": "已完成", "failed": "失败", "skipped": "已跳过"}
     _parts: Final[Mapping[str, str]] = {
-        "interactions": "{}次互动", "transfers": "{}次转接", "repeats": "{}次重复联系", "switches": "{}次切换渠道",
-        "abandoned": "{}次放弃", "loops": "{}次来回", "failed_self_service": "{}次自助失败",
-        "queue_minutes": "排队{}分钟",
+        "interactions": "联系{}次", "transfers": "被转接{}次", "repeats": "在同一渠道重复联系{}次",
+        "switches": "更换渠道{}次", "abandoned": "中途放弃{}次", "loops": "兜圈子{}次",
+        "failed_self_service": "自助未果{}次", "queue_minutes": "排队{}分钟",
     }  # fmt: skip
 
     def wants(self, title: str, standing: str, others: Sequence[str]) -> str:
@@ -136,7 +144,7 @@ class Chinese:
 
     def standing(self, stalled: bool, stage: str, age: int) -> str:
         place = f"在 {stage} 阶段" if stage else ""
-        return f"{place}{'停滞' if stalled else '进行中'}，{_span(age)}前开始"
+        return f"{_span(age)}前开始，{place}{'停滞' if stalled else '进行中'}"
 
     def step(self, channel: str, what: str, age: int) -> str:
         return f"{_span(age)}前在 {channel}：{what}" if channel else f"{_span(age)}前：{what}"
@@ -145,33 +153,41 @@ class Chinese:
         return f"到目前为止：{'；'.join(steps)}。"
 
     def failed(self, step: str, more: int) -> str:
-        return f"失败之处：{step}{f'，此前另有{more}次' if more else ''}。"
+        return f"共失败{more + 1}次，最近一次：{step}。" if more else f"失败1次：{step}。"
 
     def offer(self, touchpoint: str, kind: str, status: str, age: int) -> str:
         return f"{touchpoint} 的 {kind}（{self._states.get(status, status)}，{_span(age)}前）"
 
     def promise(self, what: str, channel: str, due_in: int) -> str:
-        due = "" if not due_in else f"，{_span(due_in)}后到期" if due_in > 0 else f"，已逾期{_span(-due_in)}"
-        return f"{what}（{channel}{due}）"
+        due = "" if not due_in else f"{_span(due_in)}后到期" if due_in > 0 else f"已逾期{_span(-due_in)}"
+        where = "，".join(part for part in (f"在 {channel}" if channel else "", due) if part)
+        return f"{what}（{where}）" if where else what
 
     def answer(self, touchpoint: str, question: str, answer: str, held_back: bool) -> str:
         if held_back:
-            return f"{touchpoint} 想要 {answer}，被护栏拦下"
-        return f"{touchpoint} 对 {question} 的决定是 {answer}"
+            return f"{touchpoint} 的 {answer}（被共享规则拦下）"
+        return f"{touchpoint} 选定 {answer}（{question}）"
 
     def choice(self, about: str, choice: str) -> str:
-        return f"{about} = {choice}"
+        head, _, name = about.partition(":")
+        if not name:
+            return f"首选 {choice}"
+        return {
+            "channel": f"不要通过 {name} 联系",
+            "topic": f"不想收到关于 {name} 的信息",
+            "purpose": f"不接受 {name}",
+        }.get(head, f"已退出旅程 {name}")
 
     def done(self, offered: Sequence[str], promised: Sequence[str], answered: Sequence[str], chosen: Sequence[str],
              note: str) -> str:  # fmt: skip
-        told = (("已提供", offered), ("已承诺", promised), ("已决定", answered), ("客户自己选择", chosen))
+        told = (("已提供", offered), ("已承诺", promised), ("已决定", answered), ("客户的选择", chosen))
         said = [f"{word}：{'、'.join(items)}" for word, items in told if items]
         said += [f"备注：“{note}”"] if note else []
         return f"{'；'.join(said)}。" if said else ""
 
     def cost(self, effort: Parts, hidden: Sequence[str]) -> str:
         counts = "，".join(self._parts[name].format(count) for name, count in effort)
-        said = [f"客户至今的付出：{counts}"] if counts else []
+        said = [f"客户近期的付出：{counts}"] if counts else []
         said += [f"此处不可见：{'、'.join(hidden)}"] if hidden else []
         return f"{'；'.join(said)}。" if said else ""
 
