@@ -17,6 +17,7 @@ from segue.domain.plan import Plan
 from segue.domain.section import encode
 from segue.wire import fact_from_bytes, fact_to_bytes
 from segue_hub.services.affected import Affected
+from segue_hub.services.blocked_values import BlockedValues
 from segue_hub.services.contexts import Contexts
 from segue_hub.services.explanations import Explanations
 from segue_hub.services.identities import Identities
@@ -96,7 +97,7 @@ class Lives:
         self.identities = Identities(self.store)
         self.past = Past(self.store, self.identities, fact_from_bytes)
         self.previews = Previews(self.store, self.plans, self.clock, fact_from_bytes)
-        self.explanations = Explanations(self.store, self.identities, self.moments, fact_from_bytes)
+        self.explanations = Explanations(self.store, self.identities, self.moments, fact_from_bytes, BlockedValues())
         self.affected = Affected(self.store, self.plans, self.identities, self.moments, fact_from_bytes)
         self._memory = Memory()
 

@@ -253,6 +253,42 @@ def test_refused_links_are_counted_where_operators_look(hub: Hub) -> None:
     assert hub.command.json("customer", "identity", "phone=p", "--explain")["refused"] == {"PER_CUSTOMER:account": 1}
 
 
+def test_what_stands_for_nobody_is_counted_where_refused_links_are(hub: Hub) -> None:
+    """Regression: a link that a blocked value refused was explained, and counted nowhere."""
+    hub.tell(event("x", "account=A-1", "cookie=null", at=BEGIN), event("x", "account=A-2", "cookie= NULL ", at=BEGIN))
+    hub.tell(event("x", "account=A-3", "email=anonymous", "cookie=null", at=BEGIN))
+    with calling(hub.running.address, hub.running.key("app")) as app:
+        assert [result[1] for result in app.send(event("x", "cookie=null", at=BEGIN))] == ["BLOCKED_VALUE"]
+    assert hub.command.json("status")["blocked_since_start"] == {
+        "links": 4,
+        "identifiers": [
+            {"touchpoint": "app", "kind": "cookie", "value": "null", "count": 4},
+            {"touchpoint": "app", "kind": "email", "value": "anonymous", "count": 1},
+        ],
+    }
+    assert "cookie='null' by app 4, email='anonymous' by app 1; 4 links refused so" in hub.command.ok("status")
+    with urllib.request.urlopen(f"{hub.running.http}/metrics") as response:
+        text = response.read().decode()
+    assert 'segue_identifiers_blocked_total{kind="cookie",touchpoint="app",value="null"} 4.0' in text
+    assert "segue_links_blocked_total 4.0" in text
+    plain = hub.command.json("customer", "identity", "cookie=Null", "--explain")
+    assert (plain["refused"], plain["links"]) == ({"BLOCKED": 4}, [])
+    assert "4 named it since the hub started" in hub.command.ok("customer", "identity", "cookie=null", "--explain")
+    assert hub.command.json("status")["store"]["customers"] == 3
+
+
+def test_a_value_with_nothing_left_in_its_normal_form_stands_for_nobody(hub: Hub) -> None:
+    """Regression: `n/a` and `--` have no digits, so all who gave such a phone number were one customer."""
+    kinds = {**SKETCH["identifiers"], "phone": {"priority": 3, "normalise": "digits"}}
+    hub.push({**SKETCH, "identifiers": kinds, "blocked": ["none"]})
+    for number, phone in enumerate(("n/a", "--", "unbekannt")):
+        hub.tell(event("x", f"account=B-{number}", f"phone={phone}", at=BEGIN))
+    assert hub.command.json("status")["store"]["customers"] == 3
+    assert hub.command.json("status")["blocked_since_start"]["links"] == 3
+    with calling(hub.running.address, hub.running.key("app")) as app:
+        assert [result[1] for result in app.send(event("x", "phone=n/a", at=BEGIN))] == ["BLOCKED_VALUE"]
+
+
 # Reads of touchpoints.
 
 

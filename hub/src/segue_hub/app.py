@@ -273,7 +273,7 @@ class Hub:
         previews = Previews(self.store, self.plans, self.clock, fact_from_bytes)
         identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(
             IdentityService(
-                Explanations(self.store, self.identities, self.moments, fact_from_bytes),
+                Explanations(self.store, self.identities, self.moments, fact_from_bytes, self.ingest.admission.blocked),
                 Statements(self.ingest, previews, self.plans, self.clock),
                 Affected(self.store, self.plans, self.identities, self.moments, fact_from_bytes),
             ),

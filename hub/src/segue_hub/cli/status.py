@@ -39,6 +39,12 @@ def status(client: Client, as_json: bool) -> None:
     if plain["links_refused"]:
         refused = ", ".join(f"{verdict} {count}" for verdict, count in sorted(plain["links_refused"].items()))
         console.print(f"links refused: {refused}", markup=False)
+    blocked = plain["blocked_since_start"]
+    if blocked["identifiers"]:
+        names = ", ".join(
+            f"{b['kind']}={b['value']!r} by {b['touchpoint']} {b['count']}" for b in blocked["identifiers"][:10]
+        )
+        console.print(f"stood for nobody since start: {names}; {blocked['links']} links refused so", markup=False)
     rows = [
         [i["touchpoint"], i["instance"], f"{i['connected_s']:.0f} s",
          i["plan"] + ("" if i["plan_current"] else " (old)"), i["subscriptions"], i["behind"],

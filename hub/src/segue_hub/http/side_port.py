@@ -56,6 +56,7 @@ class _Figures:
         for verdict, count in plain["links_refused"].items():
             refused.add_metric([verdict], count)
         yield refused
+        yield from _blocked(plain["blocked_since_start"])
         asked = CounterMetricFamily("segue_decisions", "Decisions run by the hub, by what became.", labels=["result"])
         for result in ("answered", "overdue", "refused", "failed", "recorded"):
             asked.add_metric([result], plain["decisions"][result])
@@ -86,6 +87,15 @@ class _Figures:
             traits.add_metric([entry["name"]], entry["count"])
         yield traits
         yield GaugeMetricFamily("segue_serving", "1 while the store takes facts.", int(plain["serving"]))
+
+
+def _blocked(plain: dict[str, Any]) -> Iterator[Metric]:
+    known = "Identifiers that facts came in without, since they stand for nobody."
+    family = CounterMetricFamily("segue_identifiers_blocked", known, labels=["touchpoint", "kind", "value"])
+    for entry in plain["identifiers"]:
+        family.add_metric([entry["touchpoint"], entry["kind"], entry["value"]], entry["count"])
+    yield family
+    yield CounterMetricFamily("segue_links_blocked", "Links never made, since one end is blocked.", plain["links"])
 
 
 def _ordinals(touchpoints: dict[str, Any]) -> Iterator[Metric]:

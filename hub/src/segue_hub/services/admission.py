@@ -21,6 +21,8 @@ from segue.domain.property import check_properties, check_trait
 from segue.domain.vocabulary import EventName, Vocabulary, nearest
 from segue.errors import FactError
 
+from .blocked_values import BlockedValues
+
 SKEW: Final = 5 * SECOND
 AHEAD: Final = 300 * SECOND
 """How far in the future a fact may claim to be."""
@@ -89,6 +91,7 @@ class Admission:
     def __init__(self) -> None:
         self.unknown = UnknownNames()
         self.unknown_traits = UnknownNames()
+        self.blocked = BlockedValues()
         self._plan: Plan | None = None
         self._grant: Grant | None = None
         self._passages: dict[tuple[str, bool], dict[tuple[str, str], _Passage]] = {}
@@ -137,10 +140,7 @@ class Admission:
         named = fact.identifiers
         try:
             check(fact)
-            if len(fact.identifiers) == 1 and not plan.kinds.is_blocked(fact.identifiers[0]):
-                fact.identifiers = (plan.kinds.normal(fact.identifiers[0]),)
-            else:
-                fact.identifiers = self._linking(fact, plan)
+            fact.identifiers = self._linking(fact, plan)
             if fact.kind in STATEMENTS:
                 check_statement(fact)  # in their normal form, and without blocked values, they may not be two any more
         except FactError as error:
@@ -195,8 +195,17 @@ class Admission:
         return rejected(f"{sort.upper()}_UNKNOWN", f"type: no {sort} is called {fact.type!r}.{hint}", "type")
 
     def _linking(self, fact: Fact, plan: Plan) -> tuple[Identifier, ...]:
+        """Whom a fact names, in normal form: what is blocked, or has nothing left in that form, stands for nobody."""
         kinds = plan.kinds
-        linking = dict.fromkeys(kinds.normal(i) for i in fact.identifiers if not kinds.is_blocked(i))
+        linking, blocked = dict[Identifier, None](), list[Identifier]()
+        for identifier in fact.identifiers:
+            name = kinds.normal(identifier)
+            if kinds.is_blocked(identifier) or kinds.is_blocked(name):
+                blocked.append(identifier if kinds.is_blocked(identifier) else name)
+            else:
+                linking[name] = None
+        for name in blocked:
+            self.blocked.note(fact.touchpoint, name, linking=bool(linking))
         if not linking:
             names = ", ".join(str(identifier) for identifier in fact.identifiers)
             raise FactError(

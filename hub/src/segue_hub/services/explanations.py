@@ -17,6 +17,7 @@ from segue.domain.instant import instant_text
 from segue.domain.plan import Plan
 
 from ..storage.ports import Known, LinkRow, Store
+from .blocked_values import BLOCKED, BlockedValues
 from .identities import Held, Identities, LinkMemory, span_plain
 from .link_reasons import Customer, reason
 from .moments import Moments
@@ -36,13 +37,18 @@ class Explanations:
         identities: who is who.
         moments: all that is known, by the plan in force.
         decode: a fact as the store keeps it.
+        blocked: how often values were named that stand for nobody.
     """
 
-    def __init__(self, store: Store, identities: Identities, moments: Moments, decode: Callable[[bytes], Fact]) -> None:
+    def __init__(
+        self, store: Store, identities: Identities, moments: Moments, decode: Callable[[bytes], Fact],
+        blocked: BlockedValues,
+    ) -> None:  # fmt: skip
         self._store = store
         self._identities = identities
         self._moments = moments
         self._decode = decode
+        self._blocked = blocked
 
     def explain(self, identifier: Identifier) -> Plain:
         """Why a customer is who she is.
@@ -52,7 +58,7 @@ class Explanations:
         """
         moment = self._moments.ever()
         if moment.plan.kinds.is_blocked(identifier):
-            return _blocked(identifier, moment.plan)
+            return _blocked(identifier, moment.plan, self._blocked.of(identifier))
         with self._store.snapshot():
             reader = LinkMemory(self._store)
             held = self._identities.held(self._identities.number(identifier, moment), moment, reader)
@@ -184,16 +190,17 @@ def _by_strength(members: Iterable[tuple[Identifier, Known]], held: Held) -> lis
     return sorted(nodes, key=lambda node: (held.moment.plan.kinds.strength(node.identifier), node.since))
 
 
-def _blocked(identifier: Identifier, plan: Plan) -> Plain:
+def _blocked(identifier: Identifier, plan: Plan, count: int) -> Plain:
     """A value that stands for nobody: it is left out of every fact, so it is nobody's and links nobody."""
     return {
         "customer": None,
         "asked": str(identifier),
         "plan": plan.digest,
-        "blocked": f"{identifier.value!r} stands for nobody (`blocked` in vocabulary.yaml): facts come in without it",
+        "blocked": f"{identifier.value!r} stands for nobody (`blocked` in vocabulary.yaml): facts come in without it."
+        f" {count} named it since the hub started",
         "identifiers": [],
         "links": [],
-        "refused": {},
+        "refused": {BLOCKED: count} if count else {},
         "more_links": False,
         "statements": [],
     }

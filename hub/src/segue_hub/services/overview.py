@@ -68,6 +68,7 @@ class Overview:
             "sweep": self._sweep.progress,
             "decisions": self.decisions(),
             "links_refused": self._store.verdicts(),
+            "blocked_since_start": {"links": admission.blocked.links, "identifiers": admission.blocked.plain()},
             "incidents_open": plan.workspace.open_incidents(now),
             "touchpoints": self._touchpoints.names,
             "subscriptions": self._fan_out.subscriptions,

@@ -134,7 +134,8 @@ class IdentifierKinds:
 
     def is_blocked(self, identifier: Identifier) -> bool:
         """Whether the value stands for nobody (`null`, `0`, ...): it never links and never owns."""
-        return identifier.value.strip().lower() in self._blocked
+        value = identifier.value.strip().lower()
+        return not value or value in self._blocked
 
     def priority(self, kind: str) -> int:
         """How strong a kind is: 1 is the strongest; a kind that the plan does not name is the weakest."""
