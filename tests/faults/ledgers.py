@@ -30,7 +30,7 @@ while not stopping.is_set():
     if len(last) % 5 == 1:
         for id_ in last[-5:]:
             os.write(ledger, f"kept {id_}\\n".encode())
-    time.sleep(0.004)
+    time.sleep(float(sys.argv[6]))
 app.flush(30)
 losses = sum(app.status()["losses"].values())
 waiting = app.status()["waiting"]
@@ -51,8 +51,9 @@ class Ledger:
 class Writer:
     """One writing process; `ledger` survives it."""
 
-    def __init__(self, address: str, key: str, folder: Path, customer: str) -> None:
-        self.arguments = [address, key, str(folder / "state"), str(folder / f"{customer}.ledger"), customer]
+    def __init__(self, address: str, key: str, folder: Path, customer: str, pause: float = 0.004) -> None:
+        ledger = str(folder / f"{customer}.ledger")
+        self.arguments = [address, key, str(folder / "state"), ledger, customer, str(pause)]
         self.customer = customer
         self.path = folder / f"{customer}.ledger"
         self.process: subprocess.Popen[bytes] | None = None
@@ -65,10 +66,15 @@ class Writer:
         self.process.kill()
         self.process.wait(10)
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         """Asks it to deliver what it has and to end."""
         assert self.process is not None
         self.process.terminate()
+
+    def stop(self) -> None:
+        """The same, and waits for it."""
+        self.ask_to_stop()
+        assert self.process is not None
         self.process.wait(45)
 
     def lines(self) -> int:

@@ -1,18 +1,19 @@
-"""F1 and F8, in CI's size: hubs and hosts killed at random instants, and replies that never arrive.
+"""F1 and F8: hubs and hosts killed at random instants, and replies that never arrive.
 
-Promises 1 (acknowledged is kept), 2 (once) and 6 (never silent). Each test prints one line: cycles, lost, doubled. The
-instants come from a seed that is printed and can be set (`SEGUE_SEED`). The last tests are negative controls: the same
-reckoning over a log from which a fact was taken, or in which one stands twice, must fail.
+Promises 1 (acknowledged is kept), 2 (once), 3 (ordered: watchers' histories pass the six checks of
+`tests.watch_checks`) and 6 (never silent). Each test prints one line: cycles, lost, doubled. The instants come from a
+seed that is printed and can be set (`SEGUE_SEED`). The last tests are negative controls: the same reckoning over a log
+from which a fact was taken, or in which one stands twice, must fail.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -24,16 +25,12 @@ from segue_hub.storage.sqlite import SqliteStore
 
 from tests.calling import calling, event
 from tests.faults.ledgers import Ledger, Writer
+from tests.faults.trial import Trial
+from tests.faults.watcher import Watcher
 from tests.serving import Serving, environment, serving
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.fault
-
-
-def seeded() -> random.Random:
-    seed = int(os.environ.get("SEGUE_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"SEGUE_SEED={seed}", end=" ")
-    return random.Random(seed)
 
 
 def in_log(store: Path) -> list[str]:
@@ -74,46 +71,73 @@ def counted(hub: Serving, customer: str) -> int:
         return int(plain["activity"]["transfer.started"]["total"])
 
 
-def test_f1_a_hub_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    chance, cycles = seeded(), 8
+def test_f1_hubs_and_hosts_killed_again_and_again_lose_and_double_nothing_and_watchers_see_it_right(
+    tmp_path: Path,
+) -> None:
+    trial = Trial("F1 hub and hosts killed", small=4, ci=100, long=10_000)
+    chance, slowest = trial.chance, 0.0
     with serving(tmp_path) as hub:
-        writers = []
-        for number in (1, 2):
+        writers, watchers = [], []
+        app, chat = hub.key("app"), hub.key("chat")
+        for number in range(1, 5):
             folder = tmp_path / f"host{number}"
             folder.mkdir()
-            writers.append(Writer(hub.address, hub.key("app"), folder, f"W-{number}"))
+            writers.append(Writer(hub.address, app, folder, f"W-{number}", pause=0.02))
+        names = [f"account={writer.customer}" for writer in writers]
         try:
             for writer in writers:
                 writer.start()
-            eventually(lambda: all(writer.lines() > 20 for writer in writers), 20)
-            for cycle in range(cycles):
+            watchers = [Watcher(hub.address, chat, names) for _ in range(4)]
+            for watcher in watchers:
+                watcher.start()
+            eventually(lambda: all(writer.lines() > 20 for writer in writers), 30)
+            for cycle in range(trial.size):
                 time.sleep(chance.uniform(0.02, 0.5))  # the instant of the kill: chance, no wait for anything
                 hub.kill()
-                if cycle % 4 == 2:
-                    writers[0].kill()
-                    writers[0].start()
+                if cycle % 3 == 2:
+                    host = chance.choice(writers)
+                    host.kill()
+                    host.start()
+                began = time.monotonic()
                 hub.start()
+                slowest = max(slowest, time.monotonic() - began)
         finally:
+            for writer in writers:
+                writer.ask_to_stop()
             for writer in writers:
                 writer.stop()
         ledgers = [writer.ledger() for writer in writers]
         # The last process of each host adopted what its predecessors left, and delivered it.
         assert all(ledger.ended[-1] == (0, 0) for ledger in ledgers), [ledger.ended for ledger in ledgers]
         totals = [counted(hub, writer.customer) for writer in writers]
+        with calling(hub.address, chat) as reader:
+            reads = [reader.context(name) for name in names]
+        truth = {number: (read.version, read.view, read.customer) for number, read in enumerate(reads, 1)}
+        with ThreadPoolExecutor(len(watchers)) as together:
+            list(together.map(lambda watcher: watcher.finish(truth), watchers))
         assert hub.stop() == 0
-        log = in_log(hub.store)
-        lost, doubled, strangers = reckon(log, ledgers)
-        print(
-            f"F1: {cycles} kills, {len(log)} facts, {len(lost)} lost, {len(doubled)} doubled,"
-            f" {len(strangers)} strangers"
-        )
+        with closing(SqliteStore(hub.store)) as opened:
+            log = [(at, fact_from_bytes(body)) for at, body in opened.log(0, 10_000_000) if body is not None]
+        ids = [fact.id.hex() for _, fact in log]
+        lost, doubled, strangers = reckon(ids, ledgers)
+        anomalies = [wrong for watcher in watchers for wrong in watcher.anomalies(log, truth)]
+        frames = sum(len(history.frames()) for watcher in watchers for history in watcher.histories)
+        trial.report(
+            cycles=trial.size, facts=len(log), lost=len(lost), doubled=len(doubled), strangers=len(strangers),
+            streams=sum(len(watcher.histories) for watcher in watchers), frames=frames, anomalies=len(anomalies),
+            slowest_restart_s=round(slowest, 2),
+        )  # fmt: skip
         assert (lost, doubled, strangers) == ([], [], [])
-        assert totals == [sum(id_ in set(ledger.told) for id_ in log) for ledger in ledgers]
+        assert anomalies == []
+        assert frames > 4 * trial.size
+        assert totals == [sum(id_ in set(ledger.told) for id_ in ids) for ledger in ledgers]
         assert sound(hub.store)
 
 
 def test_f1_what_was_acknowledged_to_a_bare_client_is_there_after_each_kill(tmp_path: Path) -> None:
-    chance, acknowledged, cycles = seeded(), [], 4
+    trial = Trial("F1 bare client", small=4, ci=30, long=1_000)
+    chance, cycles = trial.chance, trial.size
+    acknowledged: list[str] = []
     with serving(tmp_path) as hub:
         key = hub.key("app")
         for _ in range(cycles):
@@ -136,7 +160,7 @@ def test_f1_what_was_acknowledged_to_a_bare_client_is_there_after_each_kill(tmp_
         log = Counter(in_log(hub.store))
         lost = [id_ for id_ in acknowledged if log[id_] == 0]
         doubled = [id_ for id_, count in log.items() if count > 1]
-        print(f"F1 bare: {cycles} kills, {len(acknowledged)} acknowledged, {len(lost)} lost, {len(doubled)} doubled")
+        trial.report(cycles=cycles, acknowledged=len(acknowledged), lost=len(lost), doubled=len(doubled))
         assert (lost, doubled) == ([], [])
         assert len(acknowledged) > 20
         assert sound(hub.store)
@@ -174,8 +198,7 @@ class _DropsReplies(grpc.GenericRpcHandler):
 
 
 def test_f8_a_reply_that_is_lost_after_the_commit_doubles_nothing(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
+    trial = Trial("F8 replies dropped", small=1_000, ci=20_000, long=100_000)
     with serving(tmp_path) as hub:
         proxy = _DropsReplies(hub.address)
         server = grpc.server(ThreadPoolExecutor(4), handlers=[proxy])
@@ -185,23 +208,23 @@ def test_f8_a_reply_that_is_lost_after_the_commit_doubles_nothing(tmp_path: Path
         told: list[str] = []
         app.listeners.append(lambda fact: told.append(fact.id.hex()))
         session = app.session(account="R-1", wait=0)
-        for _ in range(5):
+        for _ in range(trial.size // 200):
             for _ in range(200):
                 session.track("transfer.started", transfer_id="T")
             assert app.flush(30)
-        assert app.status()["delivered"] == 1000
+        assert app.status()["delivered"] == trial.size
         app.close()
         server.stop(0).wait()
         proxy.channel.close()
-        assert counted(hub, "R-1") == 1000
-        assert hub.status()["facts_since_start"]["DUPLICATE"] >= 5
+        assert counted(hub, "R-1") == trial.size
+        assert hub.status()["facts_since_start"]["DUPLICATE"] >= proxy.dropped
         assert hub.stop() == 0
         log = Counter(in_log(hub.store))
         doubled = sum(count - 1 for count in log.values())
         lost = sum(log[id_] == 0 for id_ in told)
-        print(f"F8: {proxy.dropped} replies dropped, {len(told)} facts, {lost} lost, {doubled} doubled")
+        trial.report(facts=len(told), dropped=proxy.dropped, lost=lost, doubled=doubled)
         assert (lost, doubled) == (0, 0)
-        assert proxy.dropped >= 5
+        assert proxy.dropped >= trial.size // 500
 
 
 def test_f8_the_same_batch_sent_by_two_connections_at_once_counts_once(tmp_path: Path) -> None:
