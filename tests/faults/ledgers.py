@@ -81,15 +81,22 @@ class Writer:
         return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
 
     def ledger(self) -> Ledger:
-        told: list[str] = []
-        kept: set[str] = set()
-        ended: list[tuple[int, int]] = []
-        for line in self.path.read_text().splitlines():
-            word, *rest = line.split()
-            if word == "told":
-                told.append(rest[0])
-            elif word == "kept":
-                kept.add(rest[0])
-            else:
-                ended.append((int(rest[0]), int(rest[1])))
-        return Ledger(told, kept, ended)
+        return ledger_at(self.path)
+
+
+def ledger_at(path: Path) -> Ledger:
+    """Reads one; a last line that a kill cut short says nothing."""
+    told: list[str] = []
+    kept: set[str] = set()
+    ended: list[tuple[int, int]] = []
+    for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
+        word, *rest = line.split()
+        if not line.endswith("\n"):
+            continue
+        if word == "told":
+            told.append(rest[0])
+        elif word == "kept":
+            kept.add(rest[0])
+        else:
+            ended.append((int(rest[0]), int(rest[1])))
+    return Ledger(told, kept, ended)
