@@ -26,12 +26,18 @@ from tests.serving import Serving
 _SYNCS = "fsync,fdatasync"
 
 
-def failing_syncs(path: Path, fault: str) -> list[str]:
-    """What stands before a hub's command: its syncs of one file fail, or take long, as `strace` injects it."""
+def injected(fault: str) -> list[str]:
+    """What stands before a command: all its syncs fail, or take long, as `strace` injects it."""
     return [
-        strace(), "-D", "-f", "-qqq", "-o", "/dev/null", "-P", str(path), "-e", f"trace={_SYNCS}",
-        "-e", "signal=none", "-e", f"inject={_SYNCS}:{fault}",
+        strace(), "-D", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={_SYNCS}", "-e", "signal=none",
+        "-e", f"inject={_SYNCS}:{fault}",
     ]  # fmt: skip
+
+
+def failing_syncs(path: Path, fault: str) -> list[str]:
+    """The same, of one file."""
+    command = injected(fault)
+    return [*command[:4], "-P", str(path), *command[4:]]
 
 
 class Asking(threading.Thread):

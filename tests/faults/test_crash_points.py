@@ -2,8 +2,8 @@
 acknowledgement.
 
 Promises 1 (acknowledged is kept), 2 (once) and 6 (never silent). `strace` kills the process at its N-th system call of
-the outbox's files, for every N that the script has (a sample of them in the smaller sizes); the next host adopts what it
-left. What `track` with `durable` had returned for is in the hub's log, once; and the hub's books name what is missing.
+a kind, for every N that the script has (a sample of them in the smaller sizes); the next host adopts what it left. What
+`track` with `durable` had returned for is in the hub's log, once; and the hub's books miss nothing that was numbered.
 """
 
 from __future__ import annotations
