@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 WORKERS ?= 2
 
-.PHONY: help setup demo test check protos-release hub protos bench bench-quick lock clean
+.PHONY: help setup demo test faults faults-long check protos-release hub protos bench bench-quick lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -24,6 +24,16 @@ demo: $(STAMP) ## scenario S1 between real processes, twice: without and with Se
 
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# One line of figures for each trial; the same as JSON is left in build/.
+TRIALS = mkdir -p build && rm -f build/faults.jsonl; SEGUE_FAULTS_REPORT=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest \
+	-m trial -n $(WORKERS) --dist loadfile tests/faults
+
+faults: $(STAMP) ## the fault tests that have sizes, larger than in `make test` (ten minutes)
+	@export SEGUE_FAULTS=ci; $(TRIALS) --timeout 1800; code=$$?; $(BIN)/python -m tests.faults.trial build/faults.jsonl; exit $$code
+
+faults-long: $(STAMP) ## the same, as large as the promises are stated for (many hours)
+	@export SEGUE_FAULTS=long; $(TRIALS) --timeout 0; code=$$?; $(BIN)/python -m tests.faults.trial build/faults.jsonl; exit $$code
 
 check: $(STAMP) ## ruff, mypy, import-linter, buf, generated code
 	@$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from tests.faults.trace import strace
 from tests.faults.trial import Trial
 from tests.serving import environment, serving
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
 EVENTS = 200
 CALLS = "pwrite64,write,fsync,fdatasync,ftruncate,rename,unlink"

@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
+from segue.v1 import admin_service_pb2
 
-from tests.calling import calling, event
+from tests.calling import calling, event, refusal
 from tests.faults.failing import Asking, failing_syncs, in_store, prepared, watched
 from tests.faults.scene import HUB
 from tests.faults.trial import Trial
@@ -29,7 +31,7 @@ from tests.serving import Serving, free_port
 from tests.streaming import streaming
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
 
 def broken_by(hub: Serving, key: str, before: list[str], writers: int = 3) -> dict[str, float]:
@@ -108,6 +110,20 @@ def healthz(hub: Serving) -> int:
         return error.code
 
 
+def refused_key(hub: Serving) -> None:
+    """Regression: what is no fact was refused without a code."""
+    refused = None
+    with hub.admin() as admin:
+        for number in range(500):  # a small one may still find space
+            request = admin_service_pb2.AddTouchpointRequest(touchpoint=f"t{number}")
+            try:
+                admin.admin.AddTouchpoint(request, metadata=admin.metadata, timeout=20)
+            except grpc.RpcError as error:
+                refused = refusal(error)
+                break
+    assert refused == ("RESOURCE_EXHAUSTED", "STORE_FULL")
+
+
 def test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without_a_restart(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         in_namespace(test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without_a_restart.__name__)
@@ -136,6 +152,7 @@ def test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without
                 eventually(lambda asking=asking: asking.refused, 20)  # type: ignore[misc]
                 eventually(lambda: not health.serving)
                 assert healthz(hub) == 503
+                refused_key(hub)
                 version = app.context("account=F-1").version
                 assert version > 0
                 assert not stream.ended.is_set()

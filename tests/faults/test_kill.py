@@ -30,7 +30,7 @@ from tests.faults.watcher import Watcher
 from tests.serving import Serving, environment, serving
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
 
 def in_log(store: Path) -> list[str]:

@@ -29,7 +29,7 @@ from tests.faults.disk import Disk
 from tests.faults.trace import Step, steps, traced
 from tests.faults.trial import Trial
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tests.faults.trial import Trial
 from tests.serving import environment
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
 DELAY = "delay_exit=200000"
 _HOST = """

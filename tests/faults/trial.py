@@ -2,7 +2,8 @@
 
 Owns how large a trial is (`SEGUE_FAULTS`: small in `make test`, `ci` in `make faults`, `long` in `make faults-long`),
 where its chance comes from (`SEGUE_SEED`), and how its figures are told: one line on the terminal and, where
-`SEGUE_FAULTS_REPORT` names a file, one line of JSON there. Knows nothing of what is tried, and asserts nothing.
+`SEGUE_FAULTS_REPORT` names a file, one line of JSON there; `python -m tests.faults.trial FILE` tells all of it. Knows
+nothing of what is tried, and asserts nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -38,9 +41,23 @@ class Trial:
     def report(self, **figures: float | str) -> None:
         """Tells the figures; before they are asserted, so that a failure is told too."""
         took = round(time.monotonic() - self._began, 1)
-        print(f"{self.name} ({self.scale}): {', '.join(f'{v} {k}' for k, v in figures.items())}; {took} s")
+        line = {"trial": self.name, "scale": self.scale, "seed": self.seed, **figures, "seconds": took}
+        print(text(line))
         path = os.environ.get("SEGUE_FAULTS_REPORT")
         if path:
-            line = {"trial": self.name, "scale": self.scale, "seed": self.seed, **figures, "seconds": took}
             with Path(path).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(line) + "\n")
+
+
+def text(line: Mapping[str, float | str]) -> str:
+    """A report for people."""
+    figures = ", ".join(
+        f"{value} {name.replace('_', ' ')}" for name, value in line.items()
+        if name not in ("trial", "scale", "seed", "seconds")
+    )  # fmt: skip
+    return f"{line['trial']} ({line['scale']}): {figures}; {line['seconds']} s, seed {line['seed']}"
+
+
+if __name__ == "__main__":
+    report = Path(sys.argv[1])
+    print(*sorted(text(json.loads(line)) for line in report.read_text(encoding="utf-8").splitlines()), sep="\n")

@@ -80,7 +80,7 @@ class Ingest:
         self._stopped = ""
         self.admission = Admission()
         self.refusals = Refusals(clock)
-        self.room = Room(store.has_room)
+        self.room = Room(self.exclusively)
         self.sequences = Sequences(store)
         self.counts = {"ACCEPTED": 0, "DUPLICATE": 0, "REJECTED": 0}
         self.beside: Callable[[Unit, Resolved, int], None] | None = None

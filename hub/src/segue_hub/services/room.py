@@ -1,36 +1,41 @@
-"""Room: whether the store has space, and the asking for it again while it has none.
+"""Room: whether the store has space, and the trying again while it has none.
 
-Owns the state between the first unit that found no space and the moment there is some again. Refuses nothing itself:
-whoever asks meanwhile is tried, and refused by the store.
+Owns the state between the first unit that found no space and the first that found some again. Refuses nothing itself:
+what comes meanwhile is tried, and refused by the store.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
+from ..storage.ports import StoreBroken, StoreFull, Unit
+
 log = structlog.get_logger("segue.hub")
 
 RETRY: Final = 1.0
-"""Seconds between two looks."""
+"""Seconds between two tries."""
+TRIED: Final = 256 * 1024
+"""Bytes that must find space before a full store counts as having some again."""
+_NOTE: Final = "room"
 
 
 class Room:
     """Whether there is space.
 
     Args:
-        has_room: asks the disk; may take its time.
+        write: writes a unit, in order with all others.
 
     Attributes:
         lacking: why facts are refused; empty while they are not.
         listener: told of each change.
     """
 
-    def __init__(self, has_room: Callable[[], bool]) -> None:
-        self._has_room = has_room
+    def __init__(self, write: Callable[[Callable[[Unit, int], int]], Awaitable[int]]) -> None:
+        self._write = write
         self._task: asyncio.Task[None] | None = None
         self.lacking = ""
         self.listener: Callable[[], None] = lambda: None
@@ -48,17 +53,27 @@ class Room:
         while True:
             await asyncio.sleep(RETRY)
             try:
-                found = await asyncio.to_thread(self._has_room)
-            except OSError:
-                continue  # whatever is wrong with the disk, the next unit will tell
-            if found:
-                log.info("there is space again: facts are taken")
-                self.lacking = ""
-                self.listener()
+                await self._write(_noting(TRIED))
+                await self._write(_noting(0))
+            except StoreFull:
+                continue
+            except StoreBroken:
                 return
+            log.info("there is space again: facts are taken")
+            self.lacking = ""
+            self.listener()
+            return
 
     async def close(self) -> None:
-        """Asks no more."""
+        """Tries no more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _noting(size: int) -> Callable[[Unit, int], int]:
+    def write(unit: Unit, position: int) -> int:
+        unit.note(_NOTE, " " * size)
+        return position
+
+    return write

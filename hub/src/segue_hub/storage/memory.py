@@ -165,10 +165,6 @@ class MemoryStore:
         """See `ports.Store.books`."""
         return [self._books[key] for key in sorted(self._books)]
 
-    def has_room(self) -> bool:
-        """See `ports.Store.has_room`."""
-        return True
-
     def counts(self) -> dict[str, int]:
         """See `ports.Store.counts`."""
         return {

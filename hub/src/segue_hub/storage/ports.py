@@ -340,9 +340,6 @@ class Store(Links, Protocol):
     def books(self) -> list[StoredBook]:
         """All books of ordinals, by touchpoint and producer."""
 
-    def has_room(self) -> bool:
-        """Whether a large unit would find space now; may be asked by any thread."""
-
     def counts(self) -> dict[str, int]:
         """Facts, identifiers, customers, checkpoints, linked (identifiers), bytes on disk."""
 

@@ -7,8 +7,6 @@ A failed write or fsync makes the store refuse everything after: the hub stops r
 from __future__ import annotations
 
 import fcntl
-import os
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,8 +24,6 @@ from .link_reader import LinkReader
 from .schema import migrate, queries
 from .unit import SqliteUnit
 
-_ROOM = 4 * 1024 * 1024
-"""Bytes that must find space before a full disk counts as having some again."""
 _CHECKPOINT_PAGES = 4_000
 """Of the write-ahead log, before it is written back. A unit waits for that: 50 ms with 16,000, 20 ms with 4,000."""
 
@@ -68,6 +64,7 @@ class SqliteStore(LinkReader):
         self._lock = lock_store(path)
         self._sql = queries()
         self._broken: str = ""
+        self._full = False
         try:
             self._writer = self._connect()
             self._log_pages = 0
@@ -118,6 +115,9 @@ class SqliteStore(LinkReader):
             raise StoreBroken(self._broken)
         run = self._writer.execute
         try:
+            if self._full:  # the log itself may be what takes the space: once it is written back, it begins anew
+                self._full, self._log_pages = False, _CHECKPOINT_PAGES
+                self._checkpoint()
             run("BEGIN IMMEDIATE")
             unit = SqliteUnit(self._writer, self._sql, self._leaf_index)
             try:
@@ -134,9 +134,11 @@ class SqliteStore(LinkReader):
                 raise
             raise IdTaken(str(error)) from None
         except apsw.FullError as error:
+            self._full = True
             raise StoreFull(f"no space left for {self.path}: {error}") from None
         except (apsw.IOError, apsw.CorruptError, apsw.NotADBError) as error:
             if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:  # the index of the log cannot grow
+                self._full = True
                 raise StoreFull(f"no space left for {self.path}: {error}") from None
             self._broken = f"{self.path}: {error}"
             raise StoreBroken(self._broken) from error
@@ -224,13 +226,6 @@ class SqliteStore(LinkReader):
     def books(self) -> list[StoredBook]:
         """See `ports.Store.books`."""
         return [StoredBook(*row) for row in self._reader.execute(self._sql["books"])]
-
-    def has_room(self) -> bool:
-        """See `ports.Store.has_room`."""
-        with tempfile.TemporaryFile(dir=self.path.parent) as probe, suppress(OSError):
-            os.posix_fallocate(probe.fileno(), 0, _ROOM)
-            return True
-        return False
 
     def counts(self) -> dict[str, int]:
         """See `ports.Store.counts`."""
