@@ -42,6 +42,18 @@ def test_set_back_an_hour_a_minute_stays_a_minute_or_little_more_and_it_is_right
     assert hub() == machine.wall
 
 
+def test_set_back_and_asked_every_microsecond_it_goes_on_all_the_same() -> None:
+    """Found by simulation: what was due in a moment was waited for in steps of a microsecond, for ever."""
+    machine = Machine()
+    hub = SystemClock(machine.time_ns, machine.monotonic_ns)
+    before = hub()
+    machine.wall -= SECOND
+    for _ in range(1000):
+        machine.passes(1)
+        hub()
+    assert hub() - before == 900
+
+
 def test_set_on_it_follows_at_once() -> None:
     machine = Machine()
     hub = SystemClock(machine.time_ns, machine.monotonic_ns)

@@ -35,7 +35,8 @@ class SystemClock:
     def __call__(self) -> int:
         """Now, in microseconds."""
         with self._lock:  # the writer's thread asks too
-            wall, ticks = self._wall() // 1000, self._count()
-            self._last = max(wall, self._last + int((ticks - self._ticks) * SLEW / 1000))
+            wall, ticks = self._wall(), self._count()
+            # In nanoseconds: asked every microsecond while it is behind, it would stand still in whole ones.
+            self._last = max(wall, self._last + int((ticks - self._ticks) * SLEW))
             self._ticks = ticks
-            return self._last
+            return self._last // 1000

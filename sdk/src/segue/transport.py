@@ -18,6 +18,8 @@ from .domain.tally import Tally
 from .domain.verdict import Verdict as GuardrailVerdict
 
 if TYPE_CHECKING:
+    import grpc
+
     from .v1 import replay_service_pb2, sync_pb2
 
 _OPTIONS: Final = [
@@ -45,14 +47,21 @@ class StreamBroken(Exception):
 
 
 class Transport:
-    """What crosses the network."""
+    """What crosses the network.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: where the hub is.
+        channel: one to the hub that is there already; a new one where not given.
+    """
+
+    def __init__(self, config: Config, channel: grpc.Channel | None = None) -> None:
         import grpc
 
         from .v1 import event_service_pb2_grpc, reservation_service_pb2_grpc, sync_pb2_grpc
 
-        if config.plaintext:
+        if channel is not None:
+            self._channel = channel
+        elif config.plaintext:
             self._channel = grpc.insecure_channel(config.hub, options=_OPTIONS)
         else:
             roots = Path(config.ca).read_bytes() if config.ca else None
