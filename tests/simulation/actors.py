@@ -6,6 +6,7 @@ Owns what they do and remember; not what is wrong with it (`invariants`). Each d
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,7 @@ class Watcher:
 
     Attributes:
         histories: of all its streams, the last one the open one.
+        connected: since when (seconds) a hub answers on the open stream; never while none does.
         tellings: what the cursor told, by number: (customer, left, at), and when it was heard first by the hub's clock.
     """
 
@@ -77,7 +79,7 @@ class Watcher:
         self.again: list[str] = []
         self._incarnation = ""
         self._heard = 0
-        self.connected = 0.0
+        self.connected = math.inf
 
     def start(self) -> None:
         self.process.start(self._run())
@@ -95,7 +97,7 @@ class Watcher:
         call = StreamCall(self.wire, self._metadata)
         history, seq = History(), 0
         self.histories.append(history)
-        self.connected = self.world.loop.time()
+        self.connected = math.inf
 
         def say(**body: Any) -> None:
             nonlocal seq
@@ -115,7 +117,7 @@ class Watcher:
         say(watch_audience=sync_pb2.WatchAudience(
             subscription=100, audience="stuck", purpose="service", cursor="export", heard=self._heard
         ))  # fmt: skip
-        last = self.world.loop.time()
+        last = told = self.world.loop.time()
         while True:
             try:
                 message = await asyncio.wait_for(call.inbox.get(), 35.0)
@@ -128,9 +130,13 @@ class Watcher:
                 break
             self.take(history, message)
             last = self.world.loop.time()
+            if last - told > 5.0:  # as an SDK does: a message that never came shows with the next
+                told = last
+                say(status=sync_pb2.ClientStatus())
             kind = message.WhichOneof("body")
             if kind == "welcome":
                 self._incarnation = message.welcome.incarnation
+                self.connected = self.world.loop.time()
             elif kind == "audience" and message.audience.through:
                 self._hear(message.audience)
                 self._heard = message.audience.through
