@@ -57,6 +57,7 @@ from .server.replay_service import ReplayService
 from .server.reservation_service import ReservationService
 from .server.store_service import StoreService
 from .server.sync_service import SyncService
+from .server.turnstile import Turnstile
 from .services.affected import Affected
 from .services.audiences import Audiences
 from .services.comparison import Comparison
@@ -73,6 +74,7 @@ from .services.moments import Moments
 from .services.overview import Overview
 from .services.past import Past
 from .services.plans import Plans
+from .services.pressure import Pressure
 from .services.previews import Previews
 from .services.question_book import load_book
 from .services.replays import Replays
@@ -93,7 +95,6 @@ from .storage.sqlite import SqliteStore, copy_store
 log = structlog.get_logger("segue.hub")
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -175,9 +176,11 @@ class Hub:
         self.plans = Plans(self.store, self.clock)
         self.workspace = WorkspaceLog(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes)
         self.contexts = Contexts(self.store, self.plans, fact_from_bytes, settings.heads)
+        self.pressure = Pressure()
         self.ingest = Ingest(
-            self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped
-        )
+            self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped,
+            settings.limits, self.pressure,
+        )  # fmt: skip
         self.plans.write = self.workspace.write = self.ingest.exclusively
         self.touchpoints = Touchpoints(self.store, self.clock)
         self.touchpoints.write = self.ingest.exclusively
@@ -206,6 +209,7 @@ class Hub:
             self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints,
             self.sweep, self.clock,
         )  # fmt: skip
+        self.overview.limits = lambda: {"queue_bytes": self.ingest.queue.bytes, **self.pressure.plain()}
         self.overview.ledger = self.ledger.plain
         self.decisions = Decisions(
             book, self.contexts, self.plans, self.ingest, self.clock, self.store.incarnation
@@ -222,7 +226,11 @@ class Hub:
         self.timers.start()
         self.sweep.start()
         gate = Gate(self.touchpoints)
-        server = grpc.aio.server(interceptors=[gate], options=_OPTIONS)
+        limits = self.settings.limits
+        server = grpc.aio.server(
+            interceptors=[gate, Turnstile(gate, limits, self.pressure)],
+            options=[*_OPTIONS, ("grpc.max_receive_message_length", limits.message_bytes)],
+        )
         self._add_services(server, gate)
         address = f"{self.settings.host}:{self.settings.port}"
         if self.settings.certificate is not None and self.settings.private_key is not None:
@@ -234,7 +242,7 @@ class Hub:
         self._server = server
         if self.settings.http_port is not None:
             self._side_port = SidePort(
-                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions
+                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions, self.settings.limits
             )  # fmt: skip
             self.http_port = await self._side_port.start(self.settings.host, self.settings.http_port)
         for name in ("", *_NAMES):
@@ -248,7 +256,7 @@ class Hub:
             self.audiences, self.ledger, self.contexts, projections, self.plans, self.fan_out, self.store
         )
         event_service_pb2_grpc.add_EventServiceServicer_to_server(
-            EventService(self.ingest, self.workspace, self.plans, gate), server
+            EventService(self.ingest, self.workspace, self.plans, gate, self.settings.limits.batch), server
         )
         path = self.settings.store
         copy = partial(copy_store, path) if path is not None else None
@@ -282,6 +290,8 @@ class Hub:
                 self.store,
                 gate,
                 self.clock,
+                self.settings.limits,
+                self.pressure,
             ),
             server,
         )

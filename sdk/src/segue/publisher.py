@@ -22,11 +22,23 @@ log = logging.getLogger("segue")
 
 BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
+PAUSE_MOST: Final = 60.0
+"""Seconds that a hub can ask for; a longer wish is taken for a mistake."""
 
 
 def jitter(failures: int) -> float:
     """Full jitter: up to min(30 s, 0.25 * 2^n)."""
     return random.uniform(0.0, min(30.0, 0.25 * 2 ** min(failures, 10)))  # noqa: S311  # spreads load, no secret
+
+
+def pause(failures: int, asked_ms: int) -> float:
+    """Seconds until the next try: as long as the hub asks, and a part by chance so that not all come back at once.
+
+    A hub that asks for a pause is alive: what is added stays short, so that it is not left idle when it has room again.
+    """
+    if asked_ms <= 0:
+        return jitter(failures)
+    return min(asked_ms / 1000, PAUSE_MOST) + min(jitter(failures), random.uniform(0.0, 5.0))  # noqa: S311
 
 
 class Publisher:
@@ -89,7 +101,7 @@ class Publisher:
     ) -> list[bytes]:
         unreadable = verdicts is None and backoff_ms == UNDELIVERABLE
         if verdicts is None and not unreadable:
-            self._back_off()
+            self._back_off(backoff_ms)
             return []
         if isinstance(sent, Statement):
             self._told(sent, error, backoff_ms)
@@ -100,10 +112,10 @@ class Publisher:
         self._retry_at = time.monotonic() + backoff_ms / 1000
         return self._answered(sent, verdicts)
 
-    def _back_off(self) -> None:
+    def _back_off(self, asked_ms: int = 0) -> None:
         self._outbox.unanswered()
         self._failures += 1
-        self._retry_at = time.monotonic() + jitter(self._failures)
+        self._retry_at = time.monotonic() + pause(self._failures, asked_ms)
 
     def _told(self, statement: Statement, error: str, backoff_ms: int) -> None:
         """The hub has a statement, or will never read it: its facts are gone either way, so nobody says it twice."""

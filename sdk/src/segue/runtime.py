@@ -28,7 +28,7 @@ from .listening import Listeners, Listening
 from .loading import CONNECTION, WIRE, load
 from .outbox import MUST, Offered, Outbox
 from .persistence import Persistence
-from .publisher import Publisher, jitter
+from .publisher import Publisher, pause
 from .replica import Held
 from .shadow import Shadows
 from .sync import GAPPED, Machine, Outgoing, Watch, prepare
@@ -68,7 +68,7 @@ class Runtime:
         self._transport: Transport | None = None
         self.publisher = Publisher(self.outbox, self._connected, self._wake.set)
         self._call: SyncCall | None = None
-        self._sent, self._heard = 0, 0.0
+        self._sent, self._heard, self._asked_ms = 0, 0.0, 0
         self._needed = threading.Event()
         self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
@@ -267,7 +267,7 @@ class Runtime:
             if time.monotonic() - began > HEALTHY:
                 failures = 0
             # A stream that had answered is tried again at once, the first time.
-            wait = 0.0 if answered and failures == 0 else jitter(failures)
+            wait = 0.0 if answered and failures == 0 and not self._asked_ms else pause(failures, self._asked_ms)
             failures += 1
             self._closing.wait(wait)
 
@@ -278,7 +278,7 @@ class Runtime:
 
         answered = False
         with self._lock:
-            self._call, self._sent, self._heard = call, 0, time.monotonic()
+            self._call, self._sent, self._heard, self._asked_ms = call, 0, time.monotonic(), 0
             self._send(self.machine.connected())
         try:
             if self._closing.is_set():
@@ -307,7 +307,7 @@ class Runtime:
                 if message.kind == "goodbye" or gapped:
                     break
         except StreamBroken as error:
-            self.last_error = str(error)
+            self.last_error, self._asked_ms = str(error), error.retry_ms
         finally:
             with self._lock:
                 self._call = None

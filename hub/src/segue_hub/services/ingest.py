@@ -8,7 +8,6 @@ and every later read includes it (VE7).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,11 +17,14 @@ from segue.domain.fact import ACTION, CONSENT, STATEMENTS, SUBSCRIPTION, TRAIT, 
 from segue.domain.grant import Grant
 from segue.domain.tally import Tally
 
+from ..limits import Limits
 from ..storage.ports import Checkpoint, IdTaken, Store, StoreBroken, StoreFull, Unit
 from .admission import ACCEPTED, Admission, Result
 from .entry import Batch, Decode, Encode, Entry, Stamp, Written
-from .failure import Refusal, overloaded
+from .failure import Refusal
+from .ingest_queue import BATCH_COST, IngestQueue
 from .plans import Plans
+from .pressure import Pressure
 from .refusals import Refusals
 from .repetition import deduplicated
 from .resolution import Resolution
@@ -33,8 +35,6 @@ UNIT: Final = 1024
 """Facts per unit of writing at most: while one is written, another is folded and the next is read."""
 SLICE: Final = 256
 """Facts folded before the event loop gets its turn."""
-QUEUE_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of facts that may wait; beyond, publishers are asked to come back."""
 _REMADE: Final = (TRAIT, CONSENT, SUBSCRIPTION, ACTION)
 """Kinds whose properties the store keeps as fields, not as the bytes that the producer wrote."""
 
@@ -65,11 +65,14 @@ class Ingest:
         encode, decode: a fact as the store keeps it.
         on_broken: called once where the store cannot promise durability any more.
         stamp: a fact as the store keeps it, made of the message that it came in.
+        limits: how much may wait for the writer.
+        pressure: counts what is refused.
     """
 
     def __init__(
         self, store: Store, plans: Plans, clock: Callable[[], int], encode: Encode, decode: Decode,
-        on_broken: Callable[[str], None], stamp: Stamp | None = None,
+        on_broken: Callable[[str], None], stamp: Stamp | None = None, limits: Limits | None = None,
+        pressure: Pressure | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._plans = plans
@@ -78,8 +81,7 @@ class Ingest:
         self._decode = decode
         self._stamp = stamp
         self._on_broken = on_broken
-        self._queue: deque[Batch] = deque()
-        self._queued_bytes = 0
+        self.queue = IngestQueue(limits or Limits(), pressure or Pressure())
         self._under_way: list[Batch] = []
         self._waiting = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="segue-writer")
@@ -110,7 +112,7 @@ class Ingest:
             return
         self._stopped = f"writing failed: {type(error).__name__}: {error}"
         self._on_broken(self._stopped)
-        for batch in [*self._under_way, *self._queue]:
+        for batch in [*self._under_way, *self.queue.all()]:
             if not batch.done.done():
                 batch.done.set_exception(Refusal("STORE_BROKEN", self._stopped, retry_after_ms=1000))
 
@@ -140,15 +142,18 @@ class Ingest:
         """
         if self._stopped or self._closing:
             raise Refusal("STORE_BROKEN", self._stopped or "the hub is stopping", retry_after_ms=1000)
-        if self._queued_bytes > QUEUE_BYTES:
-            raise overloaded(f"{self._queued_bytes} bytes wait to be written", 250)
+        refusal = self.queue.refusal()
+        if refusal is not None:
+            raise refusal
         verdicts, entries = self._admitted(facts, grant, sent_at, messages)
         if entries or tallies:
-            size = sum([len(entry.body) for entry in entries])
+            size = sum([len(entry.body) for entry in entries]) + BATCH_COST
+            refusal = self.queue.refusal(size)
+            if refusal is not None:
+                raise refusal
             told = [(grant.touchpoint, tally) for tally in tallies]
             batch = Batch(entries, asyncio.get_running_loop().create_future(), size, told)
-            self._queue.append(batch)
-            self._queued_bytes += size
+            self.queue.put(batch)
             self._waiting.set()
             await batch.done
         written = [entry.result for entry in entries]
@@ -198,7 +203,7 @@ class Ingest:
         assert self._listener is not None
         folding: asyncio.Task[None] | None = None
         while True:
-            if not self._queue:
+            if not self.queue:
                 self._waiting.clear()
                 if folding is not None:
                     await folding
@@ -208,7 +213,9 @@ class Ingest:
                     return
                 await self._waiting.wait()
                 continue
-            batches = self._take()
+            batches = self.queue.take(UNIT)
+            if not batches:
+                continue
             self._under_way = [batch for batch in self._under_way if not batch.done.done()] + batches
             checkpoints = self._listener.checkpoints()
             try:
@@ -224,15 +231,6 @@ class Ingest:
             # Merges are known before the next checkpoints are taken: one of a customer as it was would outlive them.
             self._listener.resolved(written.resolved)
             folding = asyncio.create_task(self._fold(written), name="fold")
-
-    def _take(self) -> list[Batch]:
-        batches, count = [], 0
-        while self._queue and count < UNIT:
-            batch = self._queue.popleft()
-            self._queued_bytes -= batch.size
-            batches.append(batch)
-            count += len(batch.entries) or 1
-        return batches
 
     def _fail(self, batches: list[Batch], error: StoreFull | StoreBroken) -> None:
         if isinstance(error, StoreBroken):
@@ -324,7 +322,7 @@ class Ingest:
     @property
     def busy(self) -> bool:
         """Whether facts wait to be written."""
-        return bool(self._queue)
+        return bool(self.queue)
 
     async def decide_again(self, numbers: Sequence[int] = (), sighted: Sequence[tuple[Fact, int]] = ()) -> None:
         """Decides anew who identifiers are, in order with all facts: the rules changed, or links were not kept.
@@ -339,7 +337,7 @@ class Ingest:
         if self._stopped or self._closing:
             raise Refusal("STORE_BROKEN", self._stopped or "the hub is stopping", retry_after_ms=1000)
         batch = Batch([], asyncio.get_running_loop().create_future(), 0, decide=numbers, sighted=sighted)
-        self._queue.append(batch)
+        self.queue.put(batch)
         self._waiting.set()
         await batch.done
 
