@@ -1,6 +1,6 @@
 """What tests under fire share: the six watch checks over a stream's whole history, memory, and the line that is told.
 
-Owns `sound`, `log_of`, `resident`, `told`. A line goes to standard output for people; where `SEGUE_FAULTS_JSON` names a
+Owns `anomalies`, `caught_up`, `log_in`, `resident`, `told`. A line goes to standard output for people; where `SEGUE_FAULTS_JSON` names a
 file, the figures are appended to it as JSON, a line each.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from segue.domain.identifier import Identifier
 from segue.wire import fact_from_bytes
-from segue_hub.testing import RunningHub
+from segue_hub.storage.sqlite import SqliteStore
 
 from tests.calling import Caller, calling
 from tests.streaming import Stream
@@ -32,9 +33,13 @@ from tests.watch_checks import (
 Truth = dict[int, tuple[int, str, str]]
 
 
-def log_of(hub: RunningHub) -> Log:
-    """The whole log of a hub in this process."""
-    return [(place, fact_from_bytes(body)) for place, body in hub.hub.store.log(0, 10_000_000) if body is not None]
+def log_in(store: Path) -> Log:
+    """The whole log of a store that no hub serves."""
+    opened = SqliteStore(store)
+    try:
+        return [(place, fact_from_bytes(body)) for place, body in opened.log(0, 10_000_000) if body is not None]
+    finally:
+        opened.close()
 
 
 def truth_of(caller: Caller, identifiers: dict[int, Identifier]) -> Truth:
@@ -52,28 +57,26 @@ def anomalies(history: History, truth: Truth, log: Log) -> list[str]:
     return wrong
 
 
-def sound(hub: RunningHub, stream: Stream, key: str, log: Log) -> list[str]:
-    """The anomalies of a stream once it caught up: what holds then must hold of all that it was told."""
-    with calling(hub.address, key) as reader:
-        truth = truth_of(reader, stream.history.identifiers)
+def caught_up(stream: Stream, address: str, key: str) -> Truth:
+    """What a cold read gives, once the stream was told it too, or had time enough; the checks say what is wrong then."""
     history = stream.history
+    with calling(address, key) as reader:
+        truth = truth_of(reader, history.identifiers)
 
-    def caught_up() -> bool:
+    def level() -> bool:
         if any(history.last(number) != wanted for number, wanted in truth.items()):
             return False
         marks = stream.heard("bookmark")
         return not marks or marks[-1].digest == digest(history)
 
-    try:
-        eventually(caught_up, 30)
-    except AssertionError:
-        pass  # the checks say what is wrong
-    return anomalies(history, truth, log)
+    with suppress(AssertionError):
+        eventually(level, 30)
+    return truth
 
 
-def resident() -> int:
-    """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def told(test: str, **figures: object) -> None:
