@@ -286,8 +286,7 @@ class Runtime:
             for response in call:
                 self._heard = time.monotonic()
                 answered = True
-                message = incoming_from_wire(response)
-                prepare(message)
+                message = prepare(incoming_from_wire(response))
                 with self._lock:
                     before = self.machine.plan
                     self._send(self.machine.received(message, self.clock()))
