@@ -86,7 +86,9 @@ def test_f12_stalled_streams_are_ended_and_the_others_go_on(tmp_path: Path) -> N
         app.close()
         assert hub.stop() == 0
         log = log_in(hub.store)
-        wrong = [w for stream, truth in zip(reading, truths, strict=True) for w in anomalies(stream.history, truth, log)]
+        wrong = [
+            w for stream, truth in zip(reading, truths, strict=True) for w in anomalies(stream.history, truth, log)
+        ]
         told(
             "F12", streams=STREAMS, stalled=stalled_count, ended_within_s=round(ended_after, 1),
             calm_ms=round(statistics.median(calm) * 1000, 1), under_fire_ms=round(max(under_fire) * 1000, 1),

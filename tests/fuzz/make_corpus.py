@@ -52,7 +52,7 @@ def streams() -> None:
     context = sync_pb2.ContextUpdate(subscription=1)
     context.context.version, context.context.view, context.context.customer = 7, "v", "c1"
     context.context.plan = plan().digest
-    for name, data in (("envelope", b'[1,7,3,9]'), ("traits", b'{"value_tier":["high",1,"crm"]}')):
+    for name, data in (("envelope", b"[1,7,3,9]"), ("traits", b'{"value_tier":["high",1,"crm"]}')):
         section = context.context.sections.add()
         section.name, section.data = name, data
     gone = sync_pb2.ContextUpdate(subscription=1, gone="NOT_FOUND", included=[b"x" * 16])
@@ -87,7 +87,7 @@ def texts() -> None:
     put("plans", "anchors", b"a: &a [1, 2]\nb: *a\nc: !!binary aGk=\n? [x]\n: y\n")
     for name in ("bank", "incidents"):
         put("mappings", name, (root.parent / "imports" / name / "mapping.yaml").read_bytes())
-    put("imports", "csv", b"\x00a,time\n1,2024-01-01\n2,\"x\ny\"\n3\n")
+    put("imports", "csv", b'\x00a,time\n1,2024-01-01\n2,"x\ny"\n3\n')
     put("imports", "jsonl", b'\x01{"a": 1, "t": {"x": [1, 2]}}\n[]\n{"a": 1e999}\n')
     put("imports", "xes", b'\x02<log><trace><string key="concept:name" value="1"/><event><date key="time:timestamp"'
         b' value="2024-01-01T00:00:00Z"/></event></trace></log>')  # fmt: skip

@@ -34,7 +34,9 @@ def neighbours(data: bytes, chance: random.Random) -> list[bytes]:
             elif what == 2:
                 del changed[place : place + chance.randrange(16)]
             else:
-                changed[place:place] = chance.choice([b"\x00", b"\xff", b"\x80" * 9, b"-1", b"1e999", b"[" * 40, b"\xed"])
+                changed[place:place] = chance.choice(
+                    [b"\x00", b"\xff", b"\x80" * 9, b"-1", b"1e999", b"[" * 40, b"\xed"]
+                )
         found.append(bytes(changed))
     return found
 

@@ -359,5 +359,11 @@ def test_limits_are_in_the_metrics(hub: Limited) -> None:
     with urllib.request.urlopen(f"{hub.http}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     assert 'segue_refused_for_room_total{limit="deadline"} 1.0' in text
-    for name in ("segue_calls", "segue_streams", "segue_queue_bytes", "segue_slow_readers_total", "segue_abandoned_total"):
+    for name in (
+        "segue_calls",
+        "segue_streams",
+        "segue_queue_bytes",
+        "segue_slow_readers_total",
+        "segue_abandoned_total",
+    ):
         assert f"\n{name} " in text

@@ -96,8 +96,8 @@ log = structlog.get_logger("segue.hub")
 
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 8_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -229,7 +229,12 @@ class Hub:
         limits = self.settings.limits
         server = grpc.aio.server(
             interceptors=[gate, Turnstile(gate, limits, self.pressure)],
-            options=[*_OPTIONS, ("grpc.max_receive_message_length", limits.message_bytes)],
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                # What a client offers beyond waits on its side, at its cost.
+                ("grpc.max_concurrent_streams", limits.streams_per_connection + limits.calls_per_touchpoint),
+            ],
         )
         self._add_services(server, gate)
         address = f"{self.settings.host}:{self.settings.port}"

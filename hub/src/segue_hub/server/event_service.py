@@ -49,9 +49,7 @@ class EventService(rpc.EventServiceServicer):
         """See the proto."""
         try:
             if len(request.facts) > self._most:
-                raise Refusal(
-                    "BATCH_TOO_LARGE", f"facts: {len(request.facts)} in one batch. Send at most {self._most}"
-                )
+                raise Refusal("BATCH_TOO_LARGE", f"facts: {len(request.facts)} in one batch. Send at most {self._most}")
             messages = list(request.facts)  # walked through more than once, and each walk would make them anew
             facts = [_read(message) for message in messages]
             tallies = checked([_tally(message) for message in request.tallies])
