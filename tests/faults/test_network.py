@@ -105,7 +105,7 @@ def test_f7_effects_are_exactly_once(fault: Callable[[WireCutter, random.Random]
                 if stream.ended.wait(0.2):
                     held = stream.history.last(1)  # as a client resumes: it states what it holds
                     stream = listening(cutter.port)
-            eventually(lambda: session.context.count("transfer.started") == len(offered), 60)
+            eventually(lambda: session.context().count("transfer.started") == len(offered), 60)
             status = app.status()
             last = streams[-1] if not streams[-1].ended.is_set() else listening(cutter.port)
             truth = caught_up(last, hub.address, key)
