@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,11 +49,26 @@ def event(
     )  # fmt: skip
 
 
-class Caller:
-    """Stubs of one hub, all with the same key."""
+class _Waits(grpc.UnaryUnaryClientInterceptor):
+    """Says how long every call waits, where the test does not."""
 
-    def __init__(self, address: str, key: str = "") -> None:
-        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        if client_call_details.timeout is None:
+            client_call_details = client_call_details._replace(timeout=30.0)
+        return continuation(client_call_details, request)
+
+
+class Caller:
+    """Stubs of one hub, all with the same key.
+
+    Args:
+        deadlines: whether calls say how long they wait, where the test does not say itself.
+    """
+
+    def __init__(self, address: str, key: str = "", *, deadlines: bool = True, options: Sequence[Any] = ()) -> None:
+        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1), *options])
+        if deadlines:
+            self.channel = grpc.intercept_channel(self.channel, _Waits())
         self.metadata = (("authorization", f"Bearer {key}"),) if key else ()
         self.events = event_service_pb2_grpc.EventServiceStub(self.channel)
         self.contexts = context_pb2_grpc.ContextServiceStub(self.channel)
@@ -84,13 +99,21 @@ class Caller:
 
 
 @contextmanager
-def calling(address: str, key: str = "") -> Iterator[Caller]:
+def calling(address: str, key: str = "", **more: Any) -> Iterator[Caller]:
     """A client while the block runs."""
-    caller = Caller(address, key)
+    caller = Caller(address, key, **more)
     try:
         yield caller
     finally:
         caller.close()
+
+
+def retry_after(error: grpc.RpcError) -> float:
+    """Seconds until a refused call may come back (RetryInfo); 0 where it was not said."""
+    status = rpc_status.from_call(error)
+    retry = error_details_pb2.RetryInfo()
+    found = [retry.retry_delay for detail in (status.details if status is not None else ()) if detail.Unpack(retry)]
+    return found[0].seconds + found[0].nanos / 1e9 if found else 0.0
 
 
 def refusal(error: grpc.RpcError) -> tuple[str, str]:

@@ -79,6 +79,12 @@ class Serving:
             raise
 
     @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def admin_key_path(self) -> Path:
         return self.store.with_name(f"{self.store.name}.admin-key")
 

@@ -1,6 +1,6 @@
-"""A TCP proxy that fails on purpose: it cuts every connection at once, or swallows what is sent without a word.
+"""A TCP proxy that fails on purpose: it cuts, delays, swallows, resets, or hands on requests and no answers.
 
-Owns `WireCutter`. Knows nothing of what goes through it.
+Owns `WireCutter`. Knows nothing of what goes through it, but which way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+_GREETING = 100
+"""Bytes of HTTP/2's own at the beginning of a connection; answers come after them."""
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection by RST."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
 
 class WireCutter:
     """Forwards one port to another, on a thread of its own.
@@ -19,6 +31,9 @@ class WireCutter:
     Attributes:
         port: where it listens.
         cuts: how many connections were cut.
+        delay: seconds that every piece is late, both ways.
+        cut_after: so many bytes of the hub's answers go through a connection, which is then reset; 0 for no end.
+        cut_answers: requests go through; at the first byte of an answer the connection is reset, and the byte is gone.
     """
 
     def __init__(self, target: int) -> None:
@@ -28,6 +43,9 @@ class WireCutter:
         self._flows = asyncio.Event()
         self.port = 0
         self.cuts = 0
+        self.delay = 0.0
+        self.cut_after = 0
+        self.cut_answers = False
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
@@ -53,15 +71,32 @@ class WireCutter:
             return
         self._open |= {writer, back}
         with suppress(asyncio.CancelledError):
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer, (writer, back)))
         for end in (writer, back):
             self._open.discard(end)
             end.close()
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, ends: tuple[asyncio.StreamWriter, ...] = ()
+    ) -> None:
+        """Hands on what comes; `ends` are there where it is the hub's answers."""
+        through = 0
         with suppress(OSError):
             while data := await source.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 await self._flows.wait()
+                cut = bool(ends) and through > _GREETING and self.cut_answers
+                if ends and self.cut_after and through + len(data) > self.cut_after:
+                    data, cut = data[: max(0, self.cut_after - through)], True
+                    target.write(data)
+                    await target.drain()
+                if cut:
+                    self.cuts += 1
+                    for end in ends:
+                        _reset(end)
+                    return
+                through += len(data)
                 target.write(data)
                 await target.drain()
         target.close()
@@ -72,11 +107,7 @@ class WireCutter:
         async def now() -> None:
             for writer in list(self._open):
                 self.cuts += 1
-                connection = writer.get_extra_info("socket")
-                if connection is not None:
-                    with suppress(OSError):
-                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
+                _reset(writer)
 
         asyncio.run_coroutine_threadsafe(now(), self._loop).result(5)
 

@@ -199,7 +199,7 @@ class Unfolded:
 
     def write(self, *told: Fact) -> Written:
         grant = self.parts.plans.current.grant("desk")
-        entries = [entry for fact in told for entry in self.parts.ingest._admitted([fact], grant, 0, None)[1]]
+        entries = [entry for fact in told for entry in self.parts.ingest._edge.entries([fact], grant, 0, None)[1]]
         batch = Batch(entries, asyncio.Future(), 1)
         return self.parts.ingest._writer.submit(self.parts.ingest._write, [batch], []).result(5)
 

@@ -173,7 +173,7 @@ def test_places_of_many_who_were_never_seen_are_granted_side_by_side(hub: Runnin
 
     def waiting(batches: Any, checkpoints: Any) -> Any:
         if not units:
-            eventually(lambda: len(ingest._queue) >= 60, 9)
+            eventually(lambda: len(ingest.queue) >= 60, 9)
         units.append(len(batches))
         return write(batches, checkpoints)
 
@@ -206,7 +206,7 @@ def test_a_question_that_is_cancelled_half_way_is_done_before_the_next_is_judged
         for _ in range(20):
             mailer.reads("account=HALF-READ")  # on the same connection: by then the hub has heard of the end
         other = texter.reserving(new(), "HALF")
-        eventually(lambda: ingest._queue or any(turn.count == 2 for turn in hub.hub.reservations._turns.values()))
+        eventually(lambda: ingest.queue or any(turn.count == 2 for turn in hub.hub.reservations._turns.values()))
     finally:
         go_on.set()
         ingest._write = write  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from segue.domain.fact import Fact
 from segue.domain.tally import Tally, runs
 from segue.v1 import event_service_pb2 as pb
 from segue.wire import fact_to_wire
-from segue_hub.services import ingest, sequences
+from segue_hub.services import sequences
 from segue_hub.services.sequences import Sequences
 from segue_hub.storage.memory import MemoryStore
 from segue_hub.storage.ports import StoreFull
@@ -100,7 +100,7 @@ def test_a_batch_that_was_not_acknowledged_did_not_arrive(
     hub: RunningHub, app: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as full:
-        full.setattr(ingest, "QUEUE_BYTES", -1)
+        full.setattr(hub.hub.ingest.queue, "limit", -1)
         with pytest.raises(grpc.RpcError) as raised:
             send(app, tally("full", 1), facts=facts(1))
         assert refusal(raised.value) == ("RESOURCE_EXHAUSTED", "OVERLOADED")

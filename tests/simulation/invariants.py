@@ -7,7 +7,7 @@ Owns `Invariants`. It looks at what clients were told and at what the disk holds
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from segue.domain.content import Content
@@ -135,7 +135,7 @@ class Invariants:
         ends = [end for end in self.world.disk.ends if end]
         rows = dict(log)
 
-        @lru_cache(maxsize=None)
+        @cache
         def known(identifier: Identifier, end: int) -> list[tuple[int, Fact]]:
             facts = [fact for position, fact in rows.items() if position <= end]
             hers, _ = customer_of(kinds(), facts, identifier)

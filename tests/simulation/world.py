@@ -34,7 +34,7 @@ CHAOS = 15.0
 """Seconds in which things go wrong."""
 SETTLES = 90.0
 """Seconds in which all has to be quiet after that."""
-_SHM = Path("/dev/shm")  # noqa: S108  # memory, where the machine has it: fsync costs nothing there
+_SHM = Path("/dev/shm")  # memory, where the machine has it: fsync costs nothing there
 
 
 @dataclass
@@ -241,9 +241,7 @@ class World:
     def _settled(self) -> bool:
         for machine in self.sdks:
             outbox = machine.runtime.outbox if machine.runtime is not None else None
-            if outbox is None or outbox.waiting or outbox.unjournalled or outbox.untold:
-                self._at_rest_since = self.loop.time()
-            elif machine.runtime is not None and machine.runtime.machine.state != READY:
+            if outbox is None or outbox.waiting or outbox.unjournalled or outbox.untold or (machine.runtime is not None and machine.runtime.machine.state != READY):
                 self._at_rest_since = self.loop.time()
         # A whole stream of the watcher, two bookmarks long, in which nothing happens any more.
         return self.loop.time() - max(self._at_rest_since, self.watcher.connected) > 21.0

@@ -21,7 +21,6 @@ from segue.outbox import ANALYTICS, MUST, Offered, Outbox
 from segue.publisher import Publisher
 from segue.transport import UNDELIVERABLE, Transport, Verdict
 from segue.wire import fact_to_bytes
-from segue_hub.services import ingest
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.calling import event
@@ -195,7 +194,7 @@ def test_a_message_too_large_for_the_hub_is_undeliverable(hub: RunningHub) -> No
 def test_a_hub_that_has_no_room_now_is_asked_again_later(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
     body = fact_to_bytes(event("a", "account=P-2"))
     with monkeypatch.context() as full:
-        full.setattr(ingest, "QUEUE_BYTES", -1)
+        full.setattr(hub.hub.ingest.queue, "limit", -1)
         verdicts, error, backoff_ms = answer_of(hub, [body])
     assert verdicts is None
     assert backoff_ms != UNDELIVERABLE

@@ -56,6 +56,7 @@ from .server.replay_service import ReplayService
 from .server.reservation_service import ReservationService
 from .server.store_service import StoreService
 from .server.sync_service import SyncService
+from .server.turnstile import Turnstile
 from .services.affected import Affected
 from .services.audiences import Audiences
 from .services.comparison import Comparison
@@ -72,6 +73,7 @@ from .services.moments import Moments
 from .services.overview import Overview
 from .services.past import Past
 from .services.plans import Plans
+from .services.pressure import Pressure
 from .services.previews import Previews
 from .services.question_book import load_book
 from .services.replays import Replays
@@ -92,10 +94,10 @@ from .storage.sqlite import SqliteStore, copy_store
 log = structlog.get_logger("segue.hub")
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.ping_timeout_ms", 8_000),  # of all other pings; a minute where it is not said
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -175,9 +177,11 @@ class Hub:
         self.plans = Plans(self.store, self.clock)
         self.workspace = WorkspaceLog(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes)
         self.contexts = Contexts(self.store, self.plans, fact_from_bytes, settings.heads)
+        self.pressure = Pressure()
         self.ingest = Ingest(
-            self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped
-        )
+            self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped,
+            settings.limits, self.pressure,
+        )  # fmt: skip
         self.plans.write, self.workspace.write = self.ingest.asked, self.ingest.exclusively
         self.touchpoints = Touchpoints(self.store, self.clock)
         self.touchpoints.write = self.ingest.asked
@@ -206,6 +210,7 @@ class Hub:
             self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints,
             self.sweep, self.clock,
         )  # fmt: skip
+        self.overview.limits = lambda: {"queue_bytes": self.ingest.queue.bytes, **self.pressure.plain()}
         self.overview.ledger = self.ledger.plain
         self.decisions = Decisions(
             book, self.contexts, self.plans, self.ingest, self.clock, self.store.incarnation
@@ -219,7 +224,16 @@ class Hub:
     async def start(self) -> None:
         """Serves."""
         gate = Gate(self.touchpoints)
-        server = grpc.aio.server(interceptors=[gate], options=_OPTIONS)
+        limits = self.settings.limits
+        server = grpc.aio.server(
+            interceptors=[gate, Turnstile(gate, limits, self.pressure)],
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", limits.message_bytes),
+                # What a client offers beyond waits on its side, at its cost.
+                ("grpc.max_concurrent_streams", limits.streams_per_connection + limits.calls_per_touchpoint),
+            ],
+        )
         self.begin(server, gate)
         address = f"{self.settings.host}:{self.settings.port}"
         if self.settings.certificate is not None and self.settings.private_key is not None:
@@ -231,7 +245,8 @@ class Hub:
         self._server = server
         if self.settings.http_port is not None:
             self._side_port = SidePort(
-                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions, self.reservations
+                self.ingest, self.plans, self.touchpoints, self.overview, self.decisions, self.reservations,
+                limits,
             )  # fmt: skip
             self.http_port = await self._side_port.start(self.settings.host, self.settings.http_port)
         self.ingest.room.listener = self._tell_health
@@ -258,7 +273,7 @@ class Hub:
             self.audiences, self.ledger, self.contexts, projections, self.plans, self.fan_out, self.store
         )
         event_service_pb2_grpc.add_EventServiceServicer_to_server(
-            EventService(self.ingest, self.workspace, self.plans, gate), server
+            EventService(self.ingest, self.workspace, self.plans, gate, self.settings.limits.batch), server
         )
         path = self.settings.store
         copy = partial(copy_store, path) if path is not None else None
@@ -291,6 +306,8 @@ class Hub:
                 self.store,
                 gate,
                 self.clock,
+                self.settings.limits,
+                self.pressure,
             ),
             server,
         )

@@ -6,10 +6,12 @@ Owns what can be set and what makes sense together.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segue.errors import ConfigError
+
+from .limits import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Settings:
         insecure: without TLS; loopback only.
         heads: how many live contexts are kept.
         decisions: modules whose decision functions the hub runs: `MODULE`, `MODULE:OBJECT`, `FILE.py` ...
+        limits: how much it takes on at most.
     """
 
     store: Path | None = None
@@ -35,6 +38,7 @@ class Settings:
     insecure: bool = False
     heads: int = 100_000
     decisions: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     def validate(self) -> Settings:
         """Returns itself.
@@ -51,6 +55,7 @@ class Settings:
         for file in (self.certificate, self.private_key):
             if file is not None and not file.is_file():
                 raise ConfigError(f"{file} is no file")
+        self.limits.validate()
         return self
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from .app import Hub
 from .checking.plan_check import check_plan, read_directory
+from .limits import Limits
 from .settings import Settings
 
 
@@ -63,6 +64,7 @@ def run_hub(
     port: int = 0,
     clock: Callable[[], int] | None = None,
     decisions: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> Iterator[RunningHub]:
     """Serves a hub while the block runs.
 
@@ -72,12 +74,15 @@ def run_hub(
         port: 0 takes a free one.
         clock: time in microseconds; the machine's where not given.
         decisions: modules whose decision functions the hub runs, as of `segue-hub serve --decisions`.
+        limits: how much it takes on at most.
     """
     ready, failed = threading.Event(), []
     made: list[tuple[Hub, asyncio.AbstractEventLoop]] = []
 
     async def serve() -> None:
-        settings = Settings(store=store, port=port, http_port=0, insecure=True, decisions=tuple(decisions))
+        settings = Settings(
+            store=store, port=port, http_port=0, insecure=True, decisions=tuple(decisions), limits=limits or Limits()
+        )
         hub = Hub(settings, clock)
         await hub.start()
         made.append((hub, asyncio.get_running_loop()))

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .backoff import jitter
+from .backoff import pause
 from .clock import SYSTEM, System
 from .ordinals import Statement
 from .outbox import Outbox, Row, tallies
@@ -88,7 +88,7 @@ class Publisher:
     ) -> list[bytes]:
         unreadable = verdicts is None and backoff_ms == UNDELIVERABLE
         if verdicts is None and not unreadable:
-            self._back_off()
+            self._back_off(backoff_ms)
             return []
         if isinstance(sent, Statement):
             self._told(sent, error, backoff_ms)
@@ -99,10 +99,10 @@ class Publisher:
         self._retry_at = self._ticks() + backoff_ms / 1000
         return self._answered(sent, verdicts)
 
-    def _back_off(self) -> None:
+    def _back_off(self, asked_ms: int = 0) -> None:
         self._outbox.unanswered()
         self._failures += 1
-        self._retry_at = self._ticks() + jitter(self._failures)
+        self._retry_at = self._ticks() + pause(self._failures, asked_ms)
 
     def _told(self, statement: Statement, error: str, backoff_ms: int) -> None:
         """The hub has a statement, or will never read it: its facts are gone either way, so nobody says it twice."""

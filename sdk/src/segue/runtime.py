@@ -71,7 +71,7 @@ class Runtime:
         self._transport: Transport | None = None
         self.publisher = Publisher(self.outbox, self._connected, self._wake.set, system)
         self._call: SyncCall | None = None
-        self._sent, self._heard = 0, 0.0
+        self._sent, self._heard, self._asked_ms = 0, 0.0, 0
         self._next_status, self.pause = system.ticks() + 1.0, Reconnection().pause
         self._needed = threading.Event()
         self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -263,7 +263,8 @@ class Runtime:
                 answered = False
             if self._closing.is_set():
                 return
-            self._closing.wait(self.pause(self._system.ticks() - began, answered, self.machine.goodbye_ms / 1000))
+            lasted, goodbye = self._system.ticks() - began, self.machine.goodbye_ms / 1000
+            self._closing.wait(self.pause(lasted, answered, goodbye, self._asked_ms))
 
     def _converse(self) -> bool:
         """Keeps one stream until it ends; returns whether the hub had answered."""
@@ -278,7 +279,7 @@ class Runtime:
                 if not self.hear(response):
                     break
         except StreamBroken as error:
-            self.last_error = str(error)
+            self.last_error, self._asked_ms = str(error), error.retry_ms
         finally:
             self.hang_up(call)
         return answered
@@ -286,7 +287,7 @@ class Runtime:
     def begin(self, call: SyncCall) -> None:
         """A stream was opened: says who we are and what is held."""
         with self._lock:
-            self._call, self._sent, self._heard = call, 0, self._system.ticks()
+            self._call, self._sent, self._heard, self._asked_ms = call, 0, self._system.ticks(), 0
             self._send(self.machine.connected())
 
     def hear(self, response: sync_pb2.SyncResponse) -> bool:

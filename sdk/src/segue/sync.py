@@ -36,7 +36,8 @@ OPEN: Final = "OPEN"
 READY: Final = "READY"
 GAPPED: Final = "GAPPED"
 """A message never came: the stream has to be given up, and all that is held stated on the next."""
-_NO_WORKSPACE: Final = (ValueError, TypeError, KeyError, AttributeError)
+_NO_WORKSPACE: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_NO_PLAN: Final = (PlanError, *_NO_WORKSPACE)
 PENDING_SHOWN: Final = 256
 """Own facts shown over one context at most; older ones wait unseen for the hub."""
 
@@ -63,20 +64,35 @@ class Incoming:
     seq: int | None = None
 
 
-def prepare(message: Incoming) -> None:
-    """Does the long work of a message (reading sections, compiling a plan) before anybody waits for a lock."""
+def prepare(message: Incoming) -> Incoming:
+    """Does the long work of a message (reading sections, compiling a plan) before anybody waits for a lock.
+
+    Returns:
+        The message; in place of a context that cannot be read, an error of its subscription: what is held stays, and
+        the stream of all others goes on.
+    """
     if message.kind == "context" and message.fields["sections"]:
-        message.fields["projected"] = receive(message.fields["sections"])
+        try:
+            message.fields["projected"] = receive(message.fields["sections"])
+        except Exception as error:  # noqa: BLE001  # whatever it is made of, it is one customer's
+            return unreadable(message.seq, message.fields["subscription"], error)
     elif message.kind == "plan":
         try:
             message.fields["plan"] = Plan(message.fields["document"])
-        except (PlanError, ValueError, TypeError, KeyError, AttributeError):
+        except _NO_PLAN:
             message.fields["plan"] = None  # the machine finds the same, and reports it
     elif message.kind == "workspace":
         try:
             message.fields["workspace"] = workspace_of(message.fields["document"])
         except _NO_WORKSPACE:
             message.fields["workspace"] = None  # as above
+    return message
+
+
+def unreadable(seq: int | None, subscription: int, error: Exception) -> Incoming:
+    """What stands for a message that cannot be read; it counts, so there is no hole."""
+    told = f"a message of the hub cannot be read: {type(error).__name__}: {error}"
+    return Incoming("error", {"subscription": subscription, "code": "FRAME_UNREADABLE", "message": told[:500]}, seq)
 
 
 @dataclass(slots=True)
@@ -246,7 +262,7 @@ class Machine:
             plan = fields.get("plan") or Plan(fields["document"])
             if plan.digest != digest:
                 raise PlanError(f"the document's digest is {plan.digest}, announced was {digest}")
-        except (PlanError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except _NO_PLAN as error:
             self.refused = (digest, str(error))
             return [Outgoing("plan_report", {"plan": digest, "refused": str(error)})]
         self.plan, self.plan_known, self.refused = plan.on(self.plan.workspace), True, ("", "")

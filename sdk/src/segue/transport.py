@@ -16,6 +16,7 @@ from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.tally import Tally
 from .domain.verdict import Verdict as GuardrailVerdict
+from .retry_hint import DETAILS, asked_pause
 
 if TYPE_CHECKING:
     import grpc
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from .v1 import replay_service_pb2, sync_pb2
 
 _OPTIONS: Final = [
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.ping_timeout_ms", 8_000),  # of all other pings; a minute where it is not said
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -43,7 +45,15 @@ Verdict = tuple[str, str, str]
 
 
 class StreamBroken(Exception):
-    """A stream ended otherwise than by its end; the text says how, with the hub's own words."""
+    """A stream ended otherwise than by its end; the text says how, with the hub's own words.
+
+    Attributes:
+        retry_ms: the hub asks not to be called for so long; 0 where it said nothing.
+    """
+
+    def __init__(self, told: str, retry_ms: int = 0) -> None:
+        super().__init__(told)
+        self.retry_ms = retry_ms
 
 
 class Transport:
@@ -77,7 +87,8 @@ class Transport:
     ) -> None:
         """Sends a batch, and what is said of ordinals.
 
-        `done(verdicts, error, backoff_ms)` is called from gRPC's thread, verdicts None on failure.
+        `done(verdicts, error, backoff_ms)` is called from gRPC's thread, verdicts None on failure; the backoff is what
+        the hub asks for, 0 where it says nothing.
         """
         from .v1 import event_service_pb2, fact_pb2
 
@@ -102,7 +113,7 @@ class Transport:
             try:
                 response = call.result()
             except Exception as error:  # noqa: BLE001  # whatever it was, somebody waits for the answer
-                done(None, describe(error), UNDELIVERABLE if _unreadable(error) else 0)
+                done(None, describe(error), UNDELIVERABLE if _unreadable(error) else retry_hint(error))
                 return
             names = event_service_pb2.FactStatus.Name
             verdicts = [(names(r.status).removeprefix("FACT_STATUS_"), r.code, r.reason) for r in response.results]
@@ -184,7 +195,7 @@ class SyncCall:
         try:
             yield from self._call
         except grpc.RpcError as error:
-            raise StreamBroken(describe(error)) from None
+            raise StreamBroken(describe(error), retry_hint(error)) from None
 
     def end(self) -> None:
         """Ends it from our side."""
@@ -201,8 +212,17 @@ def _unreadable(error: Exception) -> bool:
     code = error.code()
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         # The hub's own refusals say why in details; gRPC's, of messages that are too large, do not.
-        return not any(name == "grpc-status-details-bin" for name, _ in error.trailing_metadata() or ())
+        return not any(name == DETAILS for name, _ in error.trailing_metadata() or ())
     return code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def retry_hint(error: Exception) -> int:
+    """For how many milliseconds the hub asks not to be called (`google.rpc.RetryInfo`); 0 where it says nothing."""
+    import grpc
+
+    if not isinstance(error, grpc.Call):
+        return 0
+    return next((asked_pause(value) for name, value in error.trailing_metadata() or () if name == DETAILS), 0)
 
 
 def describe(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .domain.instant import to_datetime
 from .domain.telling import Telling
-from .sync import Incoming, Outgoing
+from .sync import Incoming, Outgoing, unreadable
 from .v1 import sync_pb2
 from .wire import identifier_from_wire, identifier_to_wire, sections_from_wire
 
@@ -26,11 +26,18 @@ def outgoing_to_wire(message: Outgoing, seq: int) -> sync_pb2.SyncRequest:
 
 
 def incoming_from_wire(response: sync_pb2.SyncResponse) -> Incoming:
-    """The incoming message of a response; one of a kind that this SDK does not know counts, and says nothing."""
+    """The incoming message of a response; one of a kind that this SDK does not know counts, and says nothing.
+
+    One that cannot be read is an error of its subscription.
+    """
     kind = response.WhichOneof("body")
     if kind is None:
         return Incoming("", {}, response.seq)
-    return Incoming(kind, _FIELDS[kind](getattr(response, kind)), response.seq)
+    body = getattr(response, kind)
+    try:
+        return Incoming(kind, _FIELDS[kind](body), response.seq)
+    except Exception as error:  # noqa: BLE001  # whatever it is made of, the stream goes on
+        return unreadable(response.seq, getattr(body, "subscription", 0), error)
 
 
 def _context(body: sync_pb2.ContextUpdate) -> dict[str, Any]:

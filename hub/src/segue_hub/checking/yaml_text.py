@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Path = tuple[str | int, ...]
+VALUES: Final = 100_000
+"""Of one file at most, aliases written out: a few lines of them can stand for more than fits into memory."""
+DEPTH: Final = 64
+DIGITS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,18 @@ def read_yaml(text: str) -> YamlText:
     Raises:
         YamlBroken: with line and column.
     """
+    yaml = YAML(typ="rt")
+    yaml.composer.warn_double_anchors = False  # YAML allows it, and a reader of plans is no place for warnings
     try:
-        root = YAML(typ="rt").compose(text)
+        root = yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise YamlBroken(line, column, error.problem or str(error)) from None
     except YAMLError as error:
         raise YamlBroken(1, 1, str(error).partition("\n")[0]) from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # of the library's own making
+        raise YamlBroken(1, 1, f"the text cannot be read: {error}") from None
     found = YamlText()
     if root is not None:
         found.value = _value(root, (), found)
@@ -72,7 +80,11 @@ def _place(node: Node) -> Place:
 
 
 def _value(node: Node, path: Path, found: YamlText) -> Any:
-    found.places[path] = _place(node)
+    place = found.places[path] = _place(node)
+    if len(path) > DEPTH:
+        raise YamlBroken(place.line, place.column, f"more than {DEPTH} levels deep, or an alias within itself")
+    if len(found.places) > VALUES:
+        raise YamlBroken(place.line, place.column, f"more than {VALUES} values, aliases written out")
     if isinstance(node, MappingNode):
         result: dict[str, Any] = {}
         for key, value in node.value:
@@ -85,6 +97,8 @@ def _value(node: Node, path: Path, found: YamlText) -> Any:
     if isinstance(node, SequenceNode):
         return [_value(item, (*path, index), found) for index, item in enumerate(node.value)]
     assert isinstance(node, ScalarNode)
+    if len(node.value) > DIGITS and re.fullmatch(r"[-+0-9.eE]+", node.value) and node.style is None:
+        raise YamlBroken(place.line, place.column, f"a number of more than {DIGITS} digits: put it in quotes")
     return _scalar(node)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ class _Bearer(
         return _Details(details.method, details.timeout, metadata, details.credentials)
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return continuation(self._with_key(client_call_details), request)
+        details = self._with_key(client_call_details)
+        return continuation(details if details.timeout else replace(details, timeout=TIMEOUT), request)
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         return continuation(self._with_key(client_call_details), request)

@@ -17,6 +17,7 @@ from watchfiles import awatch
 
 from ..app import Hub
 from ..checking.plan_check import check_plan, read_directory
+from ..limits import limits_of, told
 from ..services.touchpoints import ADMIN
 from ..settings import Settings
 from ..storage.ports import StoreBroken
@@ -128,8 +129,14 @@ _DECISIONS = click.option(
     help="Run the decision functions of this module (or FILE.py) in the hub; may be repeated.",
 )  # fmt: skip
 
+_LIMIT = click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=NUMBER",
+    help="How much the hub takes on at most; may be repeated. The names and their defaults are listed below.",
+)  # fmt: skip
+_KNOWN_LIMITS = "Limits:\n\n\b\n" + told()
 
-@click.command()
+
+@click.command(epilog=_KNOWN_LIMITS)
 @click.option(
     "--store", type=click.Path(path_type=Path), default=Path("segue.db"), show_default=True, help="SQLite file."
 )
@@ -141,19 +148,25 @@ _DECISIONS = click.option(
 @click.option("--insecure", is_flag=True, help="No TLS. Listens on loopback only.")
 @click.option("--heads", default=100_000, show_default=True, help="Live contexts kept in memory.")
 @_DECISIONS
+@_LIMIT
 @click.option("--log", "log_form", type=click.Choice(["auto", "json", "people"]), default="auto", show_default=True)
 def serve(
     store: Path, host: str, port: int, http_port: int, certificate: Path | None, private_key: Path | None,
-    insecure: bool, heads: int, decisions: tuple[str, ...], log_form: str,
+    insecure: bool, heads: int, decisions: tuple[str, ...], limits: tuple[str, ...], log_form: str,
 ) -> None:  # fmt: skip
     """Runs a hub on one SQLite file, until SIGTERM or Ctrl-C.
 
     The first start writes an admin key beside the store. Exits with 1 where the store cannot be trusted any more.
     """
     _configure_log(log_form)
+    try:
+        bounds = limits_of(limits)
+    except ConfigError as error:
+        fail(str(error), 2)
+        return
     settings = Settings(
         store=store, host=host, port=port, http_port=http_port, certificate=certificate, private_key=private_key,
-        insecure=insecure, heads=heads, decisions=decisions,
+        insecure=insecure, heads=heads, decisions=decisions, limits=bounds,
     )  # fmt: skip
     broken = asyncio.run(_serve(settings))
     if broken:

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from segue.domain.grant import Grant
 from segue.errors import FactError
 
+from ..limits import Limits
 from ..services.admission import misfit
 from ..services.decisions import Decisions
 from ..services.failure import Refusal
@@ -62,6 +63,7 @@ class _Figures:
             asked.add_metric([result], plain["decisions"][result])
         yield asked
         yield from _ordinals(plain["sequences"]["touchpoints"])
+        yield from _limits(plain["limits"])
         yield GaugeMetricFamily("segue_position", "Last position of the change log.", plain["position"])
         yield GaugeMetricFamily("segue_folded", "Position up to which contexts are folded.", plain["folded"])
         yield GaugeMetricFamily("segue_instances", "Connected SDK instances.", len(plain["instances"]))
@@ -98,6 +100,18 @@ def _blocked(plain: dict[str, Any]) -> Iterator[Metric]:
     yield CounterMetricFamily("segue_links_blocked", "Links never made, since one end is blocked.", plain["links"])
 
 
+def _limits(limits: dict[str, Any]) -> Iterator[Metric]:
+    refused = CounterMetricFamily("segue_refused_for_room", "Refused for want of room, by limit.", labels=["limit"])
+    for limit, count in limits["refused"].items():
+        refused.add_metric([limit], count)
+    yield refused
+    yield GaugeMetricFamily("segue_calls", "Calls under way.", limits["calls"])
+    yield GaugeMetricFamily("segue_streams", "Streams open.", limits["streams"])
+    yield GaugeMetricFamily("segue_queue_bytes", "Bytes of facts that wait to be written.", limits["queue_bytes"])
+    yield CounterMetricFamily("segue_slow_readers", "Streams ended since they did not read.", limits["slow_readers"])
+    yield CounterMetricFamily("segue_abandoned", "Batches dropped: nobody waited any more.", limits["abandoned"])
+
+
 def _ordinals(touchpoints: dict[str, Any]) -> Iterator[Metric]:
     known = "Ordinals of producers by what became of them: arrived, missing, doubtful, untracked, or lost by reason."
     family = GaugeMetricFamily("segue_ordinals", known, labels=["touchpoint", "state", "reason"])
@@ -120,7 +134,7 @@ class SidePort:
 
     def __init__(
         self, ingest: Ingest, plans: Plans, touchpoints: Touchpoints, overview: Overview, decisions: Decisions,
-        reservations: Reservations,
+        reservations: Reservations, limits: Limits,
     ) -> None:  # fmt: skip
         self._ingest = ingest
         self._plans = plans
@@ -128,13 +142,14 @@ class SidePort:
         self._overview = overview
         self._decisions = decisions
         self._reservations = reservations
+        self._limits = limits
         self._registry = CollectorRegistry()
         self._registry.register(_Figures(overview))
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port."""
-        app = web.Application(client_max_size=4 * 1024 * 1024)
+        app = web.Application(client_max_size=self._limits.message_bytes)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_post("/v1/events", self._events)
@@ -229,12 +244,18 @@ class SidePort:
         except orjson.JSONDecodeError as error:
             return _error(400, "FACT_INVALID", f"body: no JSON: {error}")
         events = body if isinstance(body, list) else [body]
+        if len(events) > self._limits.batch:
+            told = f"body: {len(events)} events in one batch. Send at most {self._limits.batch}"
+            return _error(413, "BATCH_TOO_LARGE", told)
         facts = [self._read(event) for event in events]
         try:
             # The times are foreign: where an event is sent again without one, the first arrival counts.
             results = await self._ingest.publish(facts, self._plans.current.grant(owner), self._overview.now())
         except Refusal as error:
-            return _error(429 if error.code == "OVERLOADED" else 503, error.code, str(error))
+            refused = _error(429 if error.code == "OVERLOADED" else 503, error.code, str(error))
+            if error.retry_after_ms:
+                refused.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
+            return refused
         answer = [{"status": r.status, "code": r.code, "reason": r.reason} for r in results]
         status = 200 if all(r.status != "REJECTED" for r in results) else 422
         return web.json_response({"results": answer}, status=status)

@@ -24,8 +24,8 @@ from ..services.workspace import WorkspaceLog
 from .gate import Gate
 from .status import refuse
 
-MOST: Final = 1000
-"""Facts in a batch at most."""
+_USUAL: Final = 1000
+"""Answers to batches of up to so many facts are kept."""
 _STATUS: Final = {
     "ACCEPTED": pb.FACT_STATUS_ACCEPTED,
     "DUPLICATE": pb.FACT_STATUS_DUPLICATE,
@@ -36,19 +36,20 @@ _STATUS: Final = {
 class EventService(rpc.EventServiceServicer):
     """Serves PublishEvents."""
 
-    def __init__(self, ingest: Ingest, workspace: WorkspaceLog, plans: Plans, gate: Gate) -> None:
+    def __init__(self, ingest: Ingest, workspace: WorkspaceLog, plans: Plans, gate: Gate, most: int) -> None:
         self._ingest = ingest
         self._workspace = workspace
         self._plans = plans
         self._gate = gate
+        self._most = most
 
     async def PublishEvents(  # noqa: N802  # the protocol's own name
         self, request: pb.PublishEventsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.PublishEventsResponse:
         """See the proto."""
         try:
-            if len(request.facts) > MOST:
-                raise Refusal("BATCH_TOO_LARGE", f"facts: {len(request.facts)} in one batch. Send at most {MOST}")
+            if len(request.facts) > self._most:
+                raise Refusal("BATCH_TOO_LARGE", f"facts: {len(request.facts)} in one batch. Send at most {self._most}")
             messages = list(request.facts)  # walked through more than once, and each walk would make them anew
             facts = [_read(message) for message in messages]
             tallies = checked([_tally(message) for message in request.tallies])
@@ -74,7 +75,7 @@ class EventService(rpc.EventServiceServicer):
         return self._plans.current.grant(self._gate.writer(context))
 
 
-@lru_cache(maxsize=MOST + 1)
+@lru_cache(maxsize=_USUAL + 1)
 def _all_accepted(count: int) -> pb.PublishEventsResponse:
     """The answer to nearly every batch; it is only ever serialised."""
     return pb.PublishEventsResponse(results=[pb.FactResult(status=pb.FACT_STATUS_ACCEPTED)] * count)

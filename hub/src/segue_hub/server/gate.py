@@ -15,7 +15,7 @@ from ..services.failure import Refusal
 from ..services.touchpoints import ADMIN, Touchpoints
 from .status import refuse
 
-_OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 _ADMIN: Final = (
     "/segue.v1.AdminService/", "/segue.v1.IdentityService/", "/segue.v1.PlanService/", "/segue.v1.LedgerService/",
     "/segue.v1.DecisionService/CompareDecisions",
@@ -46,6 +46,10 @@ class Gate(ServerInterceptor):
     def __init__(self, touchpoints: Touchpoints) -> None:
         self._touchpoints = touchpoints
 
+    def owner(self, key: str) -> str:
+        """The touchpoint behind a key; empty where there is none."""
+        return self._touchpoints.owner(key) or ""
+
     def caller(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
         """The touchpoint behind a call that passed the gate."""
         return self._touchpoints.owner(bearer(context.invocation_metadata())) or ""
@@ -75,7 +79,7 @@ class Gate(ServerInterceptor):
     ) -> Any:
         """Refuses calls without a key, with an unknown one, or without the admin's where it is needed."""
         method = handler_call_details.method
-        if method.startswith(_OPEN):
+        if method.startswith(OPEN):
             return await continuation(handler_call_details)
         key = bearer(handler_call_details.invocation_metadata)
         owner = self._touchpoints.owner(key) if key else None

@@ -31,6 +31,8 @@ _STATUS: Final[dict[str, tuple[grpc.StatusCode, int]]] = {
     "KEY_MISSING": (grpc.StatusCode.UNAUTHENTICATED, code_pb2.UNAUTHENTICATED),
     "KEY_INVALID": (grpc.StatusCode.UNAUTHENTICATED, code_pb2.UNAUTHENTICATED),
     "NOT_GRANTED": (grpc.StatusCode.PERMISSION_DENIED, code_pb2.PERMISSION_DENIED),
+    "DEADLINE_REQUIRED": (grpc.StatusCode.INVALID_ARGUMENT, code_pb2.INVALID_ARGUMENT),
+    "SLOW_READER": (grpc.StatusCode.RESOURCE_EXHAUSTED, code_pb2.RESOURCE_EXHAUSTED),
     "OVERLOADED": (grpc.StatusCode.RESOURCE_EXHAUSTED, code_pb2.RESOURCE_EXHAUSTED),
     "STORE_FULL": (grpc.StatusCode.RESOURCE_EXHAUSTED, code_pb2.RESOURCE_EXHAUSTED),
     "STORE_BROKEN": (grpc.StatusCode.UNAVAILABLE, code_pb2.UNAVAILABLE),

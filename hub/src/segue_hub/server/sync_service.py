@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -24,17 +24,20 @@ from segue.v1 import sync_pb2 as pb
 from segue.v1 import sync_pb2_grpc as rpc
 from segue.wire import identifier_from_wire
 
+from ..limits import Limits
 from ..services.contexts import Contexts
 from ..services.earlier_plans import EarlierPlans
 from ..services.failure import Refusal
 from ..services.fan_out import FanOut, Stream, Subscription
 from ..services.plans import Plans
+from ..services.pressure import Pressure
 from ..services.timers import Timers
 from ..storage.ports import Store
 from .audience_watches import AudienceWatches, Watching
 from .context_service import Projections
 from .gate import Gate
 from .message_count import MessageCount
+from .slow_readers import SlowReaders, Writes
 from .status import refuse
 
 log = structlog.get_logger("segue.hub")
@@ -43,8 +46,8 @@ BOOKMARK: Final = 10.0
 CONFLATE: Final = 0.004
 """Seconds after sending contexts in which further changes of a stream conflate."""
 SESSION: Final = 30 * 60.0
-SUBSCRIPTIONS: Final = 50_000
-"""Of one stream at most."""
+HELD: Final = 256
+"""Bytes of what a client says of a context that it holds; longer texts are none of ours."""
 ANSWERS: Final = 1000
 """Answers that wait for a stream at most; until it reads them, no further request of it is read."""
 
@@ -55,6 +58,7 @@ class SyncService(rpc.SyncServiceServicer):
     def __init__(
         self, fan_out: FanOut, contexts: Contexts, projections: Projections, plans: Plans, earlier: EarlierPlans,
         watching: Watching, timers: Timers, store: Store, gate: Gate, clock: Callable[[], int],
+        limits: Limits, pressure: Pressure,
     ) -> None:  # fmt: skip
         self.fan_out = fan_out
         self.contexts = contexts
@@ -66,6 +70,9 @@ class SyncService(rpc.SyncServiceServicer):
         self.store = store
         self.gate = gate
         self.clock = clock
+        self.limits = limits
+        self.pressure = pressure
+        self.slow = SlowReaders(limits.stalled_ms)
 
     async def Sync(  # noqa: N802  # the protocol's own name
         self, request_iterator: AsyncIterator[pb.SyncRequest], context: grpc.aio.ServicerContext[Any, Any]
@@ -87,23 +94,50 @@ class _Session:
         self._broken: Refusal | None = None
         self._busy_until = 0.0
         self._out: deque[pb.SyncResponse] = deque()
+        self._out_bytes = 0
+        self._writes = Writes()
         self._read_on = asyncio.Event()
         self._watches = AudienceWatches(service.watching, self._stream, self._error)
 
     async def run(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
         reader = asyncio.create_task(self._read(requests), name="sync-reader")
         reader.add_done_callback(lambda _: self._stream.wake.set())
+        writer = asyncio.create_task(self._write_all(reader), name="sync-writer")
+        writer.add_done_callback(lambda task: task.cancelled() or task.exception())
+        slow = False
+        self._service.slow.watch(self._writes)
         try:
-            await self._write_all(reader)
+            await asyncio.wait({writer, self._writes.stalled}, return_when=asyncio.FIRST_COMPLETED)
+            if writer.done():
+                await writer  # raises what it did
+            else:
+                slow, self._broken = True, self._slow()
         finally:
+            self._service.slow.forget(self._writes)
             reader.cancel()
+            if not slow:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
             await asyncio.gather(reader, return_exceptions=True)
             await self._watches.close()
             for subscription in self._stream.subscriptions.values():
                 self._service.timers.disarm(("renew", id(subscription)))
             self._service.fan_out.close(self._stream)
+            self._out.clear()
         if self._broken is not None:
-            await refuse(self._context, self._broken)
+            try:
+                await refuse(self._context, self._broken)  # of a slow reader: told when it reads, or with its line
+            finally:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+
+    def _slow(self) -> Refusal:
+        stream, limit = self._stream, self._service.limits.stalled_ms
+        self._service.pressure.slow_readers += 1
+        log.warning("slow reader ended", touchpoint=stream.touchpoint, instance=stream.instance,
+                    behind=len(stream.dirty))  # fmt: skip
+        told = f"a message was not read within {limit} ms. Open a new stream and state what is held"
+        return Refusal("SLOW_READER", told, retry_after_ms=1000)
 
     async def _write_all(self, reader: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -137,7 +171,9 @@ class _Session:
         """Sends what is due; returns whether contexts were among it."""
         stream, sent = self._stream, False
         while self._out:
-            await self._send(self._out.popleft())
+            response = self._out.popleft()
+            self._out_bytes -= response.ByteSize()
+            await self._send(response)
             self._read_on.set()
         for change in self._watches.messages():
             await self._send(pb.SyncResponse(audience=change))
@@ -175,7 +211,9 @@ class _Session:
     async def _send(self, response: pb.SyncResponse) -> None:
         self._seq += 1
         response.seq = self._seq
+        self._writes.since = asyncio.get_running_loop().time()
         await self._context.write(response)
+        self._writes.since = 0.0
 
     def _frame(self, subscription: Subscription) -> pb.ContextUpdate | None:
         """What a subscription resolves to now; None where the client knows already."""
@@ -227,7 +265,7 @@ class _Session:
         positions = self._service.store.find(list(subscription.pending))
         included = [id_ for id_, position in positions.items() if position <= through]
         unknown = [id_ for id_ in subscription.pending if id_ not in positions]
-        subscription.pending.difference_update(included)
+        subscription.settle(included)
         return included, unknown
 
     def _bookmark(self) -> pb.Bookmark:
@@ -257,12 +295,13 @@ class _Session:
             kind = request.WhichOneof("body")
             if kind is not None:
                 getattr(self, f"_on_{kind}")(getattr(request, kind))
-            while len(self._out) >= ANSWERS:
+            while len(self._out) >= ANSWERS or self._out_bytes >= self._service.limits.outgoing_bytes:
                 self._read_on.clear()
                 await self._read_on.wait()
 
     def _queue(self, response: pb.SyncResponse) -> None:
         self._out.append(response)
+        self._out_bytes += response.ByteSize()
         self._stream.wake.set()
 
     def _on_hello(self, hello: pb.Hello) -> None:
@@ -278,8 +317,10 @@ class _Session:
 
     def _on_subscribe(self, asked: pb.Subscribe) -> None:
         stream = self._stream
-        if len(stream.subscriptions) >= SUBSCRIPTIONS:
-            self._error(asked.subscription, "OVERLOADED", f"a stream holds at most {SUBSCRIPTIONS} subscriptions")
+        most = self._service.limits.subscriptions
+        if len(stream.subscriptions) >= most and asked.subscription not in stream.subscriptions:
+            self._service.pressure.refused["subscriptions"] += 1
+            self._error(asked.subscription, "OVERLOADED", f"a stream holds at most {most} subscriptions")
             return
         try:
             identifier = self._service.plans.current.kinds.normal(identifier_from_wire(asked.identifier))
@@ -287,10 +328,11 @@ class _Session:
             self._error(asked.subscription, error.code, str(error))
             return
         subscription = Subscription(
-            asked.subscription, identifier, asked.purpose or SERVICE, stream, version=asked.version, view=asked.view,
-            holds=asked.customer, pending=set(asked.pending),
+            asked.subscription, identifier, asked.purpose or SERVICE, stream, version=asked.version,
+            view=asked.view[:HELD], holds=asked.customer[:HELD],
         )  # fmt: skip
         self._service.fan_out.subscribe(subscription)
+        self._expect(subscription, asked.pending)
 
     def _on_unsubscribe(self, asked: pb.Unsubscribe) -> None:
         subscription = self._stream.subscriptions.get(asked.subscription)
@@ -301,9 +343,16 @@ class _Session:
     def _on_pending(self, asked: pb.Pending) -> None:
         subscription = self._stream.subscriptions.get(asked.subscription)
         if subscription is not None:
-            subscription.pending.update(asked.facts)
+            self._expect(subscription, asked.facts)
             if self._service.store.find(asked.facts):  # what is still to come marks it when it is folded
                 self._stream.mark(subscription)
+
+    def _expect(self, subscription: Subscription, ids: Sequence[bytes]) -> None:
+        """Takes in which own facts the client asks about, as far as there is room."""
+        if not subscription.expect(ids, self._service.limits.pending):
+            self._service.pressure.refused["pending"] += 1
+            told = f"a stream asks about at most {self._service.limits.pending} own facts at once, by their 16 bytes"
+            self._error(subscription.number, "OVERLOADED", told)
 
     def _on_plan_report(self, report: pb.PlanReport) -> None:
         stream = self._stream

@@ -20,6 +20,8 @@ from .resolved import Resolved
 
 OWN_TOLD: Final = 1000
 """Ids of own facts that one frame lists at most, besides those asked for; an SDK shows no more than 256."""
+ID_BYTES: Final = 16
+"""Of a fact's id."""
 _Name = TypeVar("_Name", int, Identifier)
 
 
@@ -47,6 +49,21 @@ class Subscription:
     own: list[bytes] = field(default_factory=list)
     answered: bool = False
 
+    def expect(self, ids: Iterable[bytes], most: int) -> bool:
+        """Adds ids to `pending`, unless the whole stream would ask about more than so many; returns whether it did."""
+        fresh = set(ids) - self.pending
+        if self.stream.pending + len(fresh) > most or any(len(id_) != ID_BYTES for id_ in fresh):
+            return False
+        self.pending |= fresh
+        self.stream.pending += len(fresh)
+        return True
+
+    def settle(self, ids: Iterable[bytes]) -> None:
+        """Takes ids out of `pending`."""
+        before = len(self.pending)
+        self.pending.difference_update(ids)
+        self.stream.pending -= before - len(self.pending)
+
 
 class Stream:
     """One SDK process as the hub sees it.
@@ -56,6 +73,7 @@ class Stream:
         dirty: subscriptions to answer, in the order they became so.
         wake: set when there is something to send.
         audience_resets: how often it was given an audience's members anew, since it did not read.
+        pending: how many own facts all its subscriptions ask about.
     """
 
     def __init__(self, touchpoint: str) -> None:
@@ -74,6 +92,7 @@ class Stream:
         self.closing = ""
         self.conflated = 0
         self.audience_resets = 0
+        self.pending = 0
 
     def mark(self, subscription: Subscription) -> None:
         """Something of it changed."""
@@ -129,6 +148,7 @@ class FanOut:
         if subscription is None:
             return
         stream.dirty.pop(subscription, None)
+        stream.pending -= len(subscription.pending)
         if subscription.customer:
             _remove(self._by_customer, subscription.customer, subscription)
         else:

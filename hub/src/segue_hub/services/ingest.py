@@ -14,16 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
-from segue.domain.fact import ACTION, CONSENT, STATEMENTS, SUBSCRIPTION, TRAIT, Fact
+from segue.domain.fact import STATEMENTS, Fact
 from segue.domain.grant import Grant
 from segue.domain.tally import Tally
 
+from ..limits import Limits
 from ..storage.ports import Checkpoint, IdTaken, Store, StoreBroken, StoreFull, Unit
 from .admission import ACCEPTED, Admission, Result
-from .entry import Alone, Batch, Decode, Encode, Entry, Stamp, Written
-from .failure import Refusal, overloaded
+from .edge import Edge
+from .entry import Alone, Batch, Decode, Encode, Stamp, Written
+from .failure import Refusal
+from .ingest_queue import BATCH_COST, IngestQueue
 from .listener import Listener
 from .plans import Plans
+from .pressure import Pressure
 from .refusals import Refusals
 from .repetition import deduplicated
 from .resolution import Resolution
@@ -35,10 +39,6 @@ UNIT: Final = 1024
 """Facts per unit of writing at most: while one is written, another is folded and the next is read."""
 SLICE: Final = 256
 """Facts folded before the event loop gets its turn."""
-QUEUE_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of facts that may wait; beyond, publishers are asked to come back."""
-_REMADE: Final = (TRAIT, CONSENT, SUBSCRIPTION, ACTION)
-"""Kinds whose properties the store keeps as fields, not as the bytes that the producer wrote."""
 
 
 class Ingest:
@@ -51,22 +51,22 @@ class Ingest:
         encode, decode: a fact as the store keeps it.
         on_broken: called once where the store cannot promise durability any more.
         stamp: a fact as the store keeps it, made of the message that it came in.
+        limits: how much may wait for the writer.
+        pressure: counts what is refused.
     """
 
     def __init__(
         self, store: Store, plans: Plans, clock: Callable[[], int], encode: Encode, decode: Decode,
-        on_broken: Callable[[str], None], stamp: Stamp | None = None,
+        on_broken: Callable[[str], None], stamp: Stamp | None = None, limits: Limits | None = None,
+        pressure: Pressure | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._plans = plans
         self._clock = clock
-        self._encode = encode
         self._decode = decode
-        self._stamp = stamp
         self._on_broken = on_broken
-        self._queue: deque[Batch] = deque()
+        self.queue = IngestQueue(limits or Limits(), pressure or Pressure())
         self._alone: deque[Alone] = deque()
-        self._queued_bytes = 0
         self._under_way: list[Batch] = []
         self._waiting = asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="segue-writer")
@@ -79,6 +79,7 @@ class Ingest:
         self._closing = False
         self._stopped = ""
         self.admission = Admission()
+        self._edge = Edge(self.admission, plans, clock, encode, decode, stamp)
         self.refusals = Refusals(clock)
         self.room = Room(self.exclusively)
         self.sequences = Sequences(store)
@@ -98,7 +99,7 @@ class Ingest:
             return
         self._stopped = f"writing failed: {type(error).__name__}: {error}"
         self._on_broken(self._stopped)
-        for batch in [*self._under_way, *self._queue]:
+        for batch in [*self._under_way, *self.queue.all()]:
             if not batch.done.done():
                 batch.done.set_exception(Refusal("STORE_BROKEN", self._stopped, retry_after_ms=1000))
         for alone in self._alone:
@@ -131,15 +132,18 @@ class Ingest:
         """
         if self._stopped or self._closing:
             raise Refusal("STORE_BROKEN", self._stopped or "the hub is stopping", retry_after_ms=1000)
-        if self._queued_bytes > QUEUE_BYTES:
-            raise overloaded(f"{self._queued_bytes} bytes wait to be written", 250)
-        verdicts, entries = self._admitted(facts, grant, sent_at, messages)
+        refusal = self.queue.refusal()
+        if refusal is not None:
+            raise refusal
+        verdicts, entries = self._edge.entries(facts, grant, sent_at, messages)
         if entries or tallies:
-            size = sum([len(entry.body) for entry in entries])
+            size = sum([len(entry.body) for entry in entries]) + BATCH_COST
+            refusal = self.queue.refusal(size)
+            if refusal is not None:
+                raise refusal
             told = [(grant.touchpoint, tally) for tally in tallies]
             batch = Batch(entries, asyncio.get_running_loop().create_future(), size, told)
-            self._queue.append(batch)
-            self._queued_bytes += size
+            self.queue.put(batch)
             self._waiting.set()
             await batch.done
         written = [entry.result for entry in entries]
@@ -158,32 +162,6 @@ class Ingest:
                     self.refusals.note(grant.touchpoint, result)
         return answer
 
-    def _admitted(
-        self, facts: Sequence[Fact | Result], grant: Grant, sent_at: int, messages: Sequence[Any] | None
-    ) -> tuple[list[Result | None], list[Entry]]:
-        """The edge's verdicts, None for those that may go on, and these."""
-        now, plan, admit = self._clock(), self._plans.current, self.admission.admit
-        stamp = self._stamp if messages is not None else None
-        foreign = bool(sent_at)
-        verdicts: list[Result | None] = []
-        entries = []
-        for fact, message in zip(facts, messages if messages is not None else facts, strict=True):
-            if isinstance(fact, Result):
-                verdicts.append(fact)
-                continue
-            named = fact.identifiers
-            verdict = admit(fact, grant, plan, now, sent_at)
-            verdicts.append(verdict)
-            if verdict is not None:
-                continue
-            if stamp is not None and fact.identifiers == named:
-                entries.append(Entry(fact, stamp(message, fact), foreign))
-                continue
-            body = self._encode(fact)
-            # What came by another door than gRPC is folded as it will be read again, so that live is replay.
-            entries.append(Entry(self._decode(body) if fact.kind in _REMADE else fact, body, foreign))
-        return verdicts, entries
-
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         assert self._listener is not None
@@ -193,7 +171,7 @@ class Ingest:
                 await self._write_alone(self._alone.popleft(), folding)
                 folding = None
                 continue
-            if not self._queue:
+            if not self.queue:
                 self._waiting.clear()
                 if folding is not None:
                     await folding
@@ -203,7 +181,9 @@ class Ingest:
                     return
                 await self._waiting.wait()
                 continue
-            batches = self._take()
+            batches = self.queue.take(UNIT)
+            if not batches:
+                continue
             self._under_way = [batch for batch in self._under_way if not batch.done.done()] + batches
             checkpoints = self._listener.checkpoints()
             try:
@@ -235,15 +215,6 @@ class Ingest:
         else:
             if not alone.done.done():
                 alone.done.set_result(position)
-
-    def _take(self) -> list[Batch]:
-        batches, count = [], 0
-        while self._queue and count < UNIT:
-            batch = self._queue.popleft()
-            self._queued_bytes -= batch.size
-            batches.append(batch)
-            count += len(batch.entries) or 1
-        return batches
 
     def _fail(self, batches: list[Batch], error: StoreFull | StoreBroken) -> None:
         self._note(error)
@@ -339,7 +310,7 @@ class Ingest:
     @property
     def busy(self) -> bool:
         """Whether facts wait to be written."""
-        return bool(self._queue)
+        return bool(self.queue)
 
     async def decide_again(self, numbers: Sequence[int] = (), sighted: Sequence[tuple[Fact, int]] = ()) -> None:
         """Decides anew who identifiers are, in order with all facts: the rules changed, or links were not kept.
@@ -354,7 +325,7 @@ class Ingest:
         if self._stopped or self._closing:
             raise Refusal("STORE_BROKEN", self._stopped or "the hub is stopping", retry_after_ms=1000)
         batch = Batch([], asyncio.get_running_loop().create_future(), 0, decide=numbers, sighted=sighted)
-        self._queue.append(batch)
+        self.queue.put(batch)
         self._waiting.set()
         await batch.done
 

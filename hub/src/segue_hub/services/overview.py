@@ -39,6 +39,7 @@ class Overview:
         self._clock = clock
         self._started = clock()
         self.decisions: Callable[[], dict[str, Any]] = dict
+        self.limits: Callable[[], dict[str, Any]] = dict
         self.ledger: Callable[[], dict[str, Any]] = dict
 
     def now(self) -> int:
@@ -73,6 +74,7 @@ class Overview:
             "touchpoints": self._touchpoints.names,
             "subscriptions": self._fan_out.subscriptions,
             "audiences": {"resets": self._fan_out.audience_resets, "dropped": self._fan_out.audience_dropped},
+            "limits": self.limits(),
             "ledger": self.ledger(),
             "timers": {"pending": self._timers.pending, "fired": self._timers.fired},
             "instances": [
