@@ -1,4 +1,4 @@
-"""F2: a host is killed at every write, fsync and rename of a script of 200 events, from the outbox to the
+"""F2: host and hub are killed at every write, fsync and rename of a script of 200 events, from the outbox to the
 acknowledgement.
 
 Promises 1 (acknowledged is kept), 2 (once) and 6 (never silent). `strace` kills the process at its N-th system call of
@@ -11,12 +11,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.faults.failing import in_store
+from tests.faults.failing import Asking, in_store, prepared
 from tests.faults.ledgers import Ledger, ledger_at
+from tests.faults.scene import HUB
 from tests.faults.trace import strace
 from tests.faults.trial import Trial
 from tests.serving import environment, serving
@@ -113,3 +115,38 @@ def test_f2_a_host_killed_at_every_write_and_sync_of_its_script_loses_and_double
     assert killed >= len(chosen) * 0.8
     assert set(ids) <= told
     assert books["missing"] == 0
+
+
+def test_f2_a_hub_killed_at_its_writes_and_syncs_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    """Regression: a hub that was told to stop as soon as it served had not begun to listen to that."""
+    trial = Trial("F2 crash points of the hub", small=3, ci=30, long=1_000)
+    hub, key = prepared(tmp_path)
+    usual, killed, acked = hub.command, 0, list[str]()
+    for _ in range(trial.size):
+        call = trial.chance.choice(["pwrite64", "pwrite64", "fdatasync", "ftruncate", "fsync"])
+        at = trial.chance.randint(1, 300 if call == "pwrite64" else 40 if call == "fdatasync" else 2)
+        hub.command = [*killing(call, at), sys.executable, "-c", HUB, "FULL"]
+        serves = True
+        try:
+            hub.start()
+        except AssertionError:  # killed before it came to serve
+            serves = False
+        assert hub.process is not None
+        if serves:
+            asking = Asking(hub.address, key, "C-2")
+            asking.start()
+            with suppress(subprocess.TimeoutExpired):
+                hub.process.wait(1 if call in ("ftruncate", "fsync") else 20)
+            hub.stop()
+            asking.end()
+            acked += [id_ for id_, _ in asking.acked]
+        killed += hub.process.wait(20) == -9
+    hub.command = usual
+    hub.start()
+    assert hub.stop() == 0
+    ids, unsound = in_store(hub.store)
+    counted = Counter(ids)
+    lost, doubled = sum(not counted[id_] for id_ in acked), sum(times > 1 for times in counted.values())
+    trial.report(points=trial.size, killed=killed, acknowledged=len(acked), lost=lost, doubled=doubled)
+    assert (lost, doubled, unsound) == (0, 0, [])
+    assert killed > 0

@@ -166,6 +166,26 @@ def test_f1_what_was_acknowledged_to_a_bare_client_is_there_after_each_kill(tmp_
         assert sound(hub.store)
 
 
+def test_f1_a_hub_killed_with_many_facts_serves_again_with_all_of_them(tmp_path: Path) -> None:
+    trial = Trial("F1 killed with many facts", small=5_000, ci=100_000, long=1_000_000)
+    customers = max(10, trial.size // 100)
+    with serving(tmp_path) as hub:
+        with calling(hub.address, hub.key("app")) as app:
+            for first in range(0, trial.size, 1_000):
+                names = [f"account=M-{number % customers}" for number in range(first, first + 1_000)]
+                facts = [event("transfer.started", name, transfer_id="T") for name in names]
+                assert set(app.statuses(*facts)) == {"ACCEPTED"}
+        hub.kill()
+        began = time.monotonic()
+        hub.start()
+        serves = time.monotonic() - began
+        status = hub.status()
+        trial.report(facts=status["store"]["facts"], customers=customers, serving_after_s=round(serves, 2))
+        assert status["store"]["facts"] == trial.size
+        chosen = trial.chance.randrange(customers)
+        assert counted(hub, f"M-{chosen}") == len(range(chosen, trial.size, customers))
+
+
 class _DropsReplies(grpc.GenericRpcHandler):
     """Between a touchpoint and the hub: hands every batch on, and drops the first answer to it."""
 

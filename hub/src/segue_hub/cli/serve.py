@@ -72,10 +72,15 @@ def _tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-async def _until_told(hub: Hub) -> str:
+async def _begun(hub: Hub) -> None:
+    """Serves. Whoever sees that it does may tell it to stop, so it listens to that first."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hub.ask_to_stop)
+    await _started(hub)
+
+
+async def _until_told(hub: Hub) -> str:
     broken = await hub.wait()
     # Nothing more will be acknowledged: no stream is worth waiting for.
     await hub.stop(0.4 if broken else 5.0)
@@ -118,7 +123,7 @@ async def _admin_key(hub: Hub, store: Path) -> None:
 async def _serve(settings: Settings) -> str:
     hub = _made(settings)
     _tune()
-    await _started(hub)
+    await _begun(hub)
     assert settings.store is not None
     await _admin_key(hub, settings.store)
     return await _until_told(hub)
@@ -188,7 +193,7 @@ async def _push(hub: Hub, folder: Path, files: dict[str, str]) -> None:
 
 async def _dev(settings: Settings, folder: Path | None, touchpoint: str) -> None:
     hub = _made(settings)
-    await _started(hub)
+    await _begun(hub)
     files = read_directory(folder) if folder is not None else {}
     if folder is not None:
         await _push(hub, folder, files)
