@@ -5,8 +5,8 @@ the SDK says of itself: at most one was sent to a customer; at no position of th
 the customer known then; whoever was held back heard who holds the place and until when, or that the hub could not be
 asked. The last test is the negative control: the same attack on an optimistic cap sends too many.
 
-24 processes attack. The long size is `SEGUE_RIVALS=64 python -m pytest -s tests/faults/test_strict_caps.py`: 64 take half
-a minute of two quiet cores to start alone.
+24 processes attack. The long size is `SEGUE_RIVALS=64 python -m pytest -s tests/faults/test_strict_caps.py`: 64 take
+half a minute of two quiet cores to start alone.
 """
 
 from __future__ import annotations

@@ -45,8 +45,11 @@ class Asking:
         return self._stub.Reserve.future(request, **self._with)
 
     def release(self, id_: bytes, account: str) -> bool:
+        return bool(self.releasing(id_, account).result().released)
+
+    def releasing(self, id_: bytes, account: str) -> Any:
         request = reservation_service_pb2.ReleaseRequest(id=id_, identifiers=_names(account))
-        return bool(self._stub.Release(request, **self._with).released)
+        return self._stub.Release.future(request, **self._with)
 
     def confirm(self, id_: bytes, account: str) -> None:
         action = fact_pb2.Action(purpose="marketing", status="completed", details=b'{"price": 12.5}')
@@ -130,6 +133,39 @@ def test_whenever_a_call_is_cancelled_its_release_leaves_no_place_taken(
         mailer.release(id_, account)
         assert texter.reserve(new(), account).granted, f"seed {seed}, customer {number}"
     assert not hub.hub.reservations._turns, "nobody waits, nothing is kept"
+
+
+def test_a_question_that_is_in_line_when_it_is_released_takes_no_place_and_writes_nothing(
+    hub: RunningHub, mailer: Asking, texter: Asking
+) -> None:
+    ingest, turns = hub.hub.ingest, hub.hub.reservations._turns
+    write, begun, go_on = ingest._write, threading.Event(), threading.Event()
+
+    def waiting(batches: Any, checkpoints: Any) -> Any:
+        begun.set()
+        assert go_on.wait(9)
+        return write(batches, checkpoints)
+
+    ingest._write = waiting  # type: ignore[method-assign]  # the grant before takes as long as the others need to come
+    try:
+        first, id_ = texter.reserving(new(), "LINE"), new()
+        assert begun.wait(9)
+        second = mailer.reserving(id_, "LINE")
+        eventually(lambda: any(turn.count == 2 for turn in turns.values()))
+        second.cancel()
+        copy = mailer.reserving(id_, "LINE")  # the same question again, as somebody in between may send it
+        eventually(lambda: any(turn.count >= 2 for turn in turns.values()))
+        released = mailer.releasing(id_, "LINE")
+        eventually(lambda: hub.hub.reservations._asked[("mailer", id_)])
+    finally:
+        go_on.set()
+        ingest._write = write  # type: ignore[method-assign]
+    assert first.result().granted
+    assert released.result().released is False
+    with pytest.raises(grpc.RpcError) as refused:
+        copy.result()
+    assert refusal(refused.value) == ("ALREADY_EXISTS", "ID_CONFLICT")
+    assert len(told(hub, "LINE", RESERVATION)) == 1, "one grant, and nothing of what was given up"
 
 
 def test_a_place_that_was_given_back_cannot_be_had_under_its_id_again(mailer: Asking, texter: Asking) -> None:

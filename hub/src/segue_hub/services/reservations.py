@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from segue.domain.content import Content
 from segue.domain.context import Context
@@ -35,6 +36,8 @@ from .ingest import Ingest
 from .plans import Plans
 
 T = TypeVar("T")
+ASKED_KEPT: Final = 16_384
+"""Ids asked of late that are remembered; a release of another one takes its id in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Reservations:
         self._ingest = ingest
         self._clock = clock
         self._turns: dict[int | Identifier, _Turn] = {}
+        self._asked: OrderedDict[tuple[str, bytes], bool] = OrderedDict()  # of late, and whether given up since
         self.counts = {"granted": 0, "refused": 0, "taken_back": 0, "released": 0}
 
     async def reserve(self, asked: Asked, grant: Grant, pending: Sequence[Fact] = ()) -> Answer:
@@ -99,6 +103,9 @@ class Reservations:
             Refusal: ID_CONFLICT (the id is of another reservation, or of one that is over), OVERLOADED, STORE_FULL,
                 STORE_BROKEN.
         """
+        self._asked.setdefault((grant.touchpoint, asked.id), False)
+        if len(self._asked) > ASKED_KEPT:
+            self._asked.popitem(last=False)
         if pending:
             await self._ingest.publish(list(pending), grant)
         answer = await self._alone(asked.names, lambda: self._grant(asked, grant))
@@ -106,6 +113,8 @@ class Reservations:
         return answer
 
     async def _grant(self, asked: Asked, grant: Grant) -> Answer:
+        if self._asked.get((grant.touchpoint, asked.id)):
+            raise _taken(asked.id, "was given back meanwhile")
         now, plan = self._clock(), self._plans.current
         capped = [g for g in plan.capping if self._is_strict(g, asked.action)]
         slots = [g.cap.slot(g.name, asked.action) for g in capped if g.cap is not None]
@@ -176,11 +185,14 @@ class Reservations:
     async def release(self, id_: bytes, names: tuple[Identifier, ...], grant: Grant) -> bool:
         """Gives a place back; returns whether there was one to give.
 
-        Whoever gave up waiting for the answer gives back what it may have been granted, or may be granted yet: its
-        question may still be on its way. So an id that is not known is taken, in the log, by its release; whatever
-        comes later under that id is refused, also by a hub that was started again meanwhile.
+        Whoever gave up waiting for the answer gives back what it may have been granted, or may be granted yet. Where
+        its question is here, it is remembered that nobody waits for the answer. Where it may still be on its way, its
+        release takes the id in the log; whatever comes later under that id is refused, also by a hub that was started
+        again meanwhile.
         """
-        if self._held(id_, names) is None:
+        if (grant.touchpoint, id_) in self._asked:
+            self._asked[grant.touchpoint, id_] = True
+        elif self._held(id_, names) is None:
             details = {"status": RELEASED, "reservation": id_.hex()}
             result = await self._stamp(id_, names[:1], RELEASED, details, grant, self._clock())
             if result.status == "ACCEPTED":
