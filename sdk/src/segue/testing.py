@@ -20,12 +20,16 @@ from typing import Any
 
 from .clock import FactIds, now
 from .config import Config
+from .domain.claim import HELD
 from .domain.content import Content
 from .domain.fact import (
     ACTION,
+    CHOICE,
+    CLAIM,
     CONSENT,
     DECISION,
     EVENT,
+    EXPOSURE,
     SUBSCRIPTION,
     TRAIT,
     WORKSPACE_KINDS,
@@ -108,6 +112,21 @@ class Customer:
     def decided(self, name: str, value: Any, *, touchpoint: str, ago: str = "0s") -> Customer:
         """What another touchpoint answered."""
         return self._add(DECISION, name, {"value": value}, "", ago, touchpoint=touchpoint)
+
+    def chose(self, about: str, choice: str = "no", *, touchpoint: str = "test", ago: str = "0s") -> Customer:
+        """What she chose: `chose("channel:email")`, `chose("channel", "sms")`."""
+        return self._add(CHOICE, about, {"choice": choice}, "", ago, touchpoint=touchpoint)
+
+    def claimed(
+        self, touchpoint: str, scope: str = "conversation", *, lasting: str = "2m", note: str = "", ago: str = "0s"
+    ) -> Customer:
+        """She is with another touchpoint."""
+        until = self._hub.clock() - span(ago) + span(lasting)
+        return self._add(CLAIM, scope, {"status": HELD, "until": until, "note": note}, "", ago, touchpoint=touchpoint)
+
+    def exposed(self, holdout: str, arm: str, *, ago: str = "0s") -> Customer:
+        """A holdout has spoken about her: `held_out` or `treated`."""
+        return self._add(EXPOSURE, holdout, {"arm": arm}, "", ago)
 
     def _add(
         self, kind: str, type_: str, properties: Mapping[str, Any], channel: str, ago: str,
