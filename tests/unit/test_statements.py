@@ -130,7 +130,7 @@ def portrait(**told: Any) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "customer": "account=A-1", "at": "t", "plan": "p", "facts": 0, "identifiers": ["account=A-1"], "traits": {},
         "consents": {}, "subscriptions": {}, "journeys": [], "ended": [], "audiences": [], "activity": {},
-        "decisions": [], "actions": [],
+        "decisions": [], "actions": [], "choices": {}, "claims": {}, "arms": {},
     }  # fmt: skip
     return empty | told
 
@@ -147,6 +147,11 @@ def standing(state: str, stage: str = "", key: str = "T1") -> dict[str, Any]:
         ({"consents": {"marketing": "granted"}}, {"consents": {"marketing": "withdrawn"}},
          ["consent marketing: 'granted' -> 'withdrawn'"]),
         ({"subscriptions": {"email:news": "opted_in"}}, {}, ["subscription email:news: gone"]),
+        ({}, {"choices": {"channel:email": "no"}}, ["choice channel:email: 'no', not told of before"]),
+        ({"claims": {"conversation": {"holder": "chat", "until": "t"}}},
+         {"claims": {"conversation": {"holder": "desk", "until": "u"}}}, ["claim conversation: 'chat' -> 'desk'"]),
+        ({"claims": {"conversation": {"holder": "chat", "until": "t"}}},
+         {"claims": {"conversation": {"holder": "chat", "until": "u"}}}, []),
         ({}, {"journeys": [standing("running", "details")]}, ["journey m T1 began: running at details"]),
         ({"journeys": [standing("running", key="")]}, {"ended": [standing("abandoned", key="")]},
          ["journey m: running -> abandoned"]),
