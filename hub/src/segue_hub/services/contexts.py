@@ -178,12 +178,12 @@ class Contexts:
         tail = sorted(((row.position, self._decode(row.body)) for row in rows), key=lambda entry: entry[1].order)
         names = {name for name, _ in members}
         head = Head(content, checkpoint.position, whole=False, checkpointed=checkpoint.position)
-        for position, fact in tail:
+        for _, fact in tail:
             if fact.kind not in STATEMENTS and not names.issuperset(fact.identifiers):
                 head.hold_apart(frozenset(fact.identifiers) - names)
             if not head.apply(plan, fact):
                 return self._fold(customer, plan)
-            head.position = max(head.position, position)
+        head.position = max([checkpoint.position, *(position for position, _ in tail)])
         head.moved = moved
         return head
 
@@ -210,10 +210,11 @@ class Contexts:
             if max((own.moved for _, own in members), default=NEVER) != head.moved:
                 return self._fold(customer, plan)
             leaves = [Leaf(own.number, own.bucket, max(own.since, through[0]), own.until) for _, own in members]
-            rows = self._store.facts(leaves)
+            rows = self._store.facts(leaves, rewound.position)
         # What a unit brought that is not folded yet may be earlier than the mark: it has its turn later.
-        facts = [self._decode(row.body) for row in rows if row.position <= entry.position]
-        rewound.follow(plan, sorted([fact for fact in facts if fact.order > through], key=lambda fact: fact.order))
+        found = [(row.position, self._decode(row.body)) for row in rows if row.position <= entry.position]
+        ordered = sorted([(fact.order, position, fact) for position, fact in found])
+        rewound.follow(plan, [(position, fact) for order, position, fact in ordered if order > through])
         self.counts["refolds"] += 1
         rewound.position = entry.position
         return rewound

@@ -1,14 +1,16 @@
 """A head: one customer's folded content, kept so that the next fact costs a step.
 
 Owns the cheap path for small inversions: forks taken behind the newest facts, from which a late one is folded again;
-and marks further back in a long life, so that a later one need not be folded from the first fact.
+and marks further back in a long life, so that a later one need not be folded from the first fact. They are dense where
+late facts mostly belong, and each knows from which position of the change log on its later facts have to be read.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from typing import Final
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from segue.domain.content import Content
 from segue.domain.fact import EVENT, STATEMENTS, Fact
@@ -20,11 +22,27 @@ from segue.domain.plan import Plan
 FORK_EVERY: Final = 8
 """Facts between forks; two are kept, so that a fact at most this late is folded from a fork."""
 MARK_EVERY: Final = 256
-"""Facts between marks."""
+"""Facts between marks; a life that is shorter has none."""
 MARKS: Final = 64
-"""Marks kept at most; beyond, every other one goes."""
+"""Marks kept so far apart at most; beyond, every other one goes."""
+NEAR_EVERY: Final = 32
+"""Facts between marks among the newest, at least."""
+NEAR: Final = 8
+"""Marks kept so close at most; the older ones of them go, but for one in `MARK_EVERY` facts."""
 STEP: Final = "steps"
 LATE: Final = "late"
+
+
+class Mark(NamedTuple):
+    """A content of the past, for late facts.
+
+    Attributes:
+        content: only ever forked.
+        after: all facts of the customer that sort after it came later than this position of the change log.
+    """
+
+    content: Content
+    after: int
 
 
 class Head:
@@ -32,15 +50,15 @@ class Head:
 
     Attributes:
         content: as folded through the newest fact.
-        position: the newest position of the change log that it includes.
+        position: the newest position of the change log that it includes: all of her facts up to it.
         checkpointed: the position of its checkpoint in the store; 0 where there is none.
         moved: the position at which its customer last gained or lost identifiers.
         used: whether it was asked for since somebody last looked for what to let go of.
     """
 
     __slots__ = (
-        "_base", "_holding", "_mark", "_marks", "_middle", "_next_mark", "_tail", "checkpointed", "content", "moved",
-        "position", "used",
+        "_after", "_base", "_far", "_holding", "_mark", "_marks", "_middle", "_next_mark", "_tail", "checkpointed",
+        "content", "moved", "position", "used",
     )  # fmt: skip
 
     def __init__(self, content: Content, position: int, *, whole: bool, checkpointed: int = 0) -> None:
@@ -54,7 +72,9 @@ class Head:
         self._tail: list[Fact] = []
         self._middle: Content | None = None
         self._mark = 0
-        self._marks: list[Content] = []
+        self._after = (position, position)  # of the base and of the middle, as `Mark.after`
+        self._marks: list[Mark] = []
+        self._far = 0
         self._next_mark = content.facts + MARK_EVERY
         self._holding = EVERYTHING
 
@@ -71,35 +91,64 @@ class Head:
         # Nearly always it is later than all that was folded; a tie, and what is late, is looked at closely.
         if (at <= content.at or (through is not None and at <= through[0])) and not content.sorts_last(fact.order):
             return LATE if self._insert(plan, fact) else ""
-        self._step(plan, fact)
+        step(content, plan, fact)
         tail = self._tail
         tail.append(fact)
         if len(tail) >= 2 * FORK_EVERY and len(tail) >= self._mark + FORK_EVERY:
-            if self._middle is not None:
-                self._base = self._middle
+            middle = self._middle
+            if middle is not None:
+                self._base = middle
                 del tail[: self._mark]
+                if middle.facts >= self._next_mark:
+                    self._keep(Mark(middle, self._after[1]))
             self._middle, self._mark = content.fork(), len(tail)
+            self._after = (self._after[middle is not None], self.position)
         return STEP
 
-    def follow(self, plan: Plan, facts: Sequence[Fact]) -> None:
-        """Folds many at once that sort last, in their order; forks are taken behind the newest of them only."""
-        early, newest = facts[: -3 * FORK_EVERY], facts[-3 * FORK_EVERY :]
-        for fact in early:
-            if fact.kind not in STATEMENTS:
-                self._step(plan, fact)
-        if early:
-            self._base, self._tail, self._middle, self._mark = self.content.fork(), [], None, 0
-        for fact in newest:
+    def follow(self, plan: Plan, facts: Sequence[tuple[int, Fact]]) -> None:
+        """Folds many at once that sort last, in their order; forks are taken behind the newest of them only.
+
+        Args:
+            plan: to fold by.
+            facts: with their positions.
+        """
+        content, behind = self.content, len(facts) - 3 * FORK_EVERY
+        if behind > 0:
+            # Of each fact, the first position of it and of all that sort after it.
+            first = list(accumulate((position for position, _ in reversed(facts)), min))[::-1]
+            for place in range(behind):
+                fact = facts[place][1]
+                if fact.kind is not EVENT and fact.kind in STATEMENTS:
+                    continue
+                step(content, plan, fact)
+                if content.facts >= self._next_mark and (
+                    behind - place <= NEAR * NEAR_EVERY or content.facts >= self._last_mark + MARK_EVERY
+                ):
+                    self._keep(Mark(content.fork(), first[place + 1] - 1))
+            after = first[behind] - 1
+            self._base, self._tail, self._middle, self._mark = content.fork(), [], None, 0
+            self._after = (after, after)
+            self.position = after  # forks of the newest know no more than that
+        for _, fact in facts[max(behind, 0) :]:
             self.apply(plan, fact)
 
-    def _step(self, plan: Plan, fact: Fact) -> None:
-        content = self.content
-        step(content, plan, fact)
-        if content.facts >= self._next_mark:
-            self._marks.append(content.fork())
-            self._next_mark = content.facts + MARK_EVERY
-            if len(self._marks) > MARKS:
-                del self._marks[::2]
+    @property
+    def _last_mark(self) -> int:
+        return self._marks[-1].content.facts if self._marks else 0
+
+    def _keep(self, mark: Mark) -> None:
+        marks = self._marks
+        marks.append(mark)
+        self._next_mark = mark.content.facts + NEAR_EVERY
+        if len(marks) - self._far > NEAR:
+            far = marks[self._far]
+            if self._far and far.content.facts < marks[self._far - 1].content.facts + MARK_EVERY:
+                del marks[self._far]
+                return
+            self._far += 1
+            if self._far > MARKS:
+                del marks[: self._far : 2]
+                self._far //= 2
 
     def hold(self, holding: Holding) -> None:
         """What of the names in its facts holds; before the first fact."""
@@ -113,13 +162,18 @@ class Head:
                 content.apart |= names
 
     def rewound(self, fact: Fact) -> Head | None:
-        """As it was at the newest mark before a fact, for what follows to be folded again; None where there is none."""
+        """As it was at the newest mark before a fact, for what follows to be folded again; None where there is none.
+
+        Its position is that of the mark: all facts that are not in it came later.
+        """
         self._forget_marks(fact)
         if not self._marks:
             return None
-        head = Head(self._marks[-1].fork(), self.position, whole=False, checkpointed=self.checkpointed)
+        mark = self._marks[-1]
+        head = Head(mark.content.fork(), mark.after, whole=False, checkpointed=self.checkpointed)
         head.hold_apart(self.content.apart)
-        head.moved, head._marks = self.moved, self._marks
+        head.moved, head._marks, head._far = self.moved, self._marks, self._far
+        head._next_mark = mark.content.facts + NEAR_EVERY
         return head
 
     def _beginning(self) -> Content:
@@ -131,8 +185,9 @@ class Head:
     def _forget_marks(self, fact: Fact) -> None:
         """Those that a late fact belongs before are of another life."""
         marks = self._marks
-        while marks and not marks[-1].sorts_last(fact.order):
-            self._next_mark = marks.pop().facts
+        while marks and not marks[-1].content.sorts_last(fact.order):
+            self._next_mark = marks.pop().content.facts
+        self._far = min(self._far, len(marks))
 
     def _insert(self, plan: Plan, fact: Fact) -> bool:
         base = self._base
@@ -170,8 +225,7 @@ def head_of(plan: Plan, facts: Iterable[tuple[int, Fact]], eras: Eras) -> Head:
     """
     found = sorted(facts, key=lambda entry: entry[1].order)
     head = Head(Content(), 0, whole=True)
-    rising = [fact for _, fact in found]
-    head.hold(holding(rising, eras, plan.kinds))
-    head.follow(plan, rising)
+    head.hold(holding([fact for _, fact in found], eras, plan.kinds))
+    head.follow(plan, found)
     head.position = max((position for position, _ in found), default=0)
     return head
