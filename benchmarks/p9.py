@@ -7,6 +7,7 @@ as the store keeps them, the plan of P3 (3 maps, 10 audiences). No peer folds a 
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import tempfile
 import time
@@ -216,6 +217,9 @@ def run(*, quick: bool = False) -> Report:
         f" {rounds} rounds",
     )  # fmt: skip
     canaries = [canary()]
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 1_000_000, 1_000_000)  # as `segue-hub serve` does: no search among all contexts
     with tempfile.TemporaryDirectory(prefix="segue-p9-") as temporary:
         workshop = Workshop(Path(temporary) / "segue.db", checked.document)
         try:
@@ -238,6 +242,8 @@ def run(*, quick: bool = False) -> Report:
             canaries.append(canary())
         finally:
             workshop.close()
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
     report.canary = Series(canaries)
     report.lines += [
         Line("P9", "refold, facts per second from the log", refold["bare"], needed=100_000, target=">= 100,000"),
