@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 WORKERS ?= 2
 
-.PHONY: help setup demo test faults faults-long check protos-release hub protos bench bench-quick lock clean
+.PHONY: help setup demo test faults faults-long simulate check protos-release hub protos bench bench-quick lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -52,6 +52,9 @@ protos: $(STAMP) ## generate segue.v1 again
 
 protos-release: $(STAMP) ## what the contract may not break from here on
 	@$(BIN)/buf build protos -o protos/released.binpb
+
+simulate: $(STAMP) ## the real hub and SDK simulated, from seeds: SEEDS=20000 FROM=1
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000) --from $(or $(FROM),1) --workers $(WORKERS)
 
 bench: $(STAMP) ## the first figures: P1, P3, P5 side by side with peers
 	@$(BIN)/python -m benchmarks

@@ -17,20 +17,20 @@ from itertools import repeat
 
 import structlog
 
-from tests.simulation.controls import BROKEN_ON_PURPOSE
+from tests.simulation.controls import KINDS
 from tests.simulation.world import Report, simulate
 
 
-def replay(seed: int, control: str = "") -> str:
+def replay(seed: int, kind: str = "") -> str:
     """The one command that plays a seed again."""
-    more = f" --control {control}" if control else ""
+    more = f" --kind {kind}" if kind else ""
     return f"python -m tests.simulation --seeds 1 --from {seed}{more} --trace"
 
 
-def one(seed: int, control: str = "") -> Report:
+def one(seed: int, kind: str = "") -> Report:
     """One history, without the hub's own log."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return simulate(seed, **BROKEN_ON_PURPOSE.get(control, {}))
+    return simulate(seed, **KINDS.get(kind, {}))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many histories")
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first seed")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1), help="processes")
-    parser.add_argument("--control", choices=sorted(BROKEN_ON_PURPOSE), default="", help="break something on purpose")
+    parser.add_argument("--kind", choices=sorted(KINDS), default="", help="years, or something broken on purpose")
     parser.add_argument("--trace", action="store_true", help="print all that happened")
     asked = parser.parse_args(arguments)
     counts: Counter[str] = Counter()
     began, wrong = time.monotonic(), 0
     seeds = range(asked.first, asked.first + asked.seeds)
     with ProcessPoolExecutor(max(1, min(asked.workers, asked.seeds))) as pool:
-        for report in pool.map(one, seeds, repeat(asked.control), chunksize=1):
+        for report in pool.map(one, seeds, repeat(asked.kind), chunksize=1):
             counts.update(report.counts)
             if asked.trace:
                 print("\n".join(report.trace))
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             if report.wrong:
                 wrong += 1
                 print("  " + "\n  ".join(report.wrong[:5]))
-                print(f"  replay: {replay(report.seed, asked.control)}")
+                print(f"  replay: {replay(report.seed, asked.kind)}")
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     print(f"{asked.seeds} histories in {time.monotonic() - began:.0f} s, {wrong} with anomalies; {told}")
     return min(wrong, 1)

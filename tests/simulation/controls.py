@@ -1,6 +1,7 @@
-"""Negative controls: what has to be found, or the checks are worth nothing.
+"""Which simulation: the plain one, ten years of deadlines, and the negative controls, which have to be found.
 
-Owns the parts that are broken on purpose, by name: what a simulation is given in place of the right one.
+Owns, by name, what a simulation is given in place of its usual parts. Were what is broken on purpose not found, the
+checks would be worth nothing.
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.actors import SkippingWatcher
-from tests.simulation.disk import Undeduplicated, Unsynced
+from tests.simulation.disk import Drowsy, Undeduplicated, Unsynced
+from tests.simulation.years import Years
 
-BROKEN_ON_PURPOSE: dict[str, dict[str, Any]] = {
+KINDS: dict[str, dict[str, Any]] = {
     "": {},
     "counts-twice": {"disk": Undeduplicated},
     "acknowledges-early": {"disk": Unsynced},
     "skips": {"watcher": SkippingWatcher},
+    "years": {"kind": Years},
+    "forgets-deadlines": {"kind": Years, "disk": Drowsy},
 }
-"""A store that takes the same fact twice; one that says durable before it is; a watcher that does not take all in."""
+"""A store that takes the same fact twice; one that says durable before it is; a watcher that does not take all in; one
+that forgets what was to fall due. And, with nothing broken, ten years instead of a bad quarter of a minute."""

@@ -1,8 +1,8 @@
 """The virtual disk: what a hub's store survives with, and what goes wrong with it.
 
 Owns `Disk` (the reference store, durable at commit; it can be full, fail, or have its process crash around a commit)
-and the two stores of the negative controls: one that acknowledges before it is durable, one that takes the same fact
-twice. The SDK keeps its own files, real SQLite in a folder of the machine's memory.
+and the stores of the negative controls: one that acknowledges before it is durable, one that takes the same fact
+twice, one that forgets deadlines. The SDK keeps its own files, real SQLite in a folder of the machine's memory.
 """
 
 from __future__ import annotations
@@ -86,6 +86,13 @@ class Unsynced(Disk):
             own, ledger = pickle.loads(self._synced)
             vars(self).update(own)
             vars(self.ledger).update(ledger)
+
+
+class Drowsy(Disk):
+    """A negative control: whoever was to be asked again is forgotten with the process."""
+
+    def crashed(self) -> None:
+        self.ledger._wakes.clear()
 
 
 class _Forgetful(MemoryUnit):

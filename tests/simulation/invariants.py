@@ -81,7 +81,9 @@ class Invariants:
         """An SDK took a message in: what it shows is never older than what it showed."""
         if message.WhichOneof("body") == "context" and message.context.HasField("context"):
             context = message.context.context
-            self.world.note(machine.name, f"sees {message.context.subscription} at {context.version} {context.customer}")
+            self.world.note(
+                machine.name, f"sees {message.context.subscription} at {context.version} {context.customer}"
+            )
 
     # -- once all is quiet ---------------------------------------------------------------------------------------------
 

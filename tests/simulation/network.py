@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 from segue.transport import StreamBroken, Transport
-from segue.v1 import sync_pb2, sync_pb2_grpc
+from segue.v1 import sync_pb2
 
 from tests.simulation.loop import Process, VirtualLoop
 
@@ -213,9 +213,7 @@ class Wire:
                 try:
                     handler = await hub.handler(path, metadata)
                     request = handler.request_deserializer(body)
-                    response = handler.response_serializer(
-                        await handler.unary_unary(request, ServerContext(metadata))
-                    )
+                    response = handler.response_serializer(await handler.unary_unary(request, ServerContext(metadata)))
                 except Aborted as refused:
                     if heard:
                         fail(refused.code, str(refused.details), refused.trailer)
@@ -264,9 +262,9 @@ class Channel:
         """Nothing to let go of."""
 
 
-async def asked(stub: Any, request: Any, timeout: float = 10.0, metadata: Any = ()) -> Any:
+async def asked(stub: Any, request: Any, seconds: float, metadata: Any) -> Any:
     """One unary call, waited for; raises `CallFailed`."""
-    call = stub.future(request, timeout=timeout, metadata=metadata)
+    call = stub.future(request, timeout=seconds, metadata=metadata)
     loop = asyncio.get_running_loop()
     over = loop.create_future()
     call.add_done_callback(lambda _: over.done() or over.set_result(None))
@@ -397,6 +395,3 @@ class StreamCall:
         if self._task is not None and not self._task.done():
             delay = KEEPALIVE if self._wire.dark else self._wire.delay()
             self._loop.outside(delay, self._server.guarded(self._task.cancel))
-
-
-STUBS = sync_pb2_grpc

@@ -15,10 +15,8 @@ from tests.building import document
 LIMIT = 1
 """Marketing actions within `WINDOW`."""
 WINDOW = 40_000_000
-HOLD = 5_000_000
-STALLS = 8_000_000
 _READS = {"service": ["identity", "traits", "timeline", "activity", "journeys", "actions", "audiences"]}
-_SKETCH: dict[str, Any] = {
+SKETCH: dict[str, Any] = {
     "timeline": 10,
     "identifiers": {
         "account": {"priority": 1, "unique": True}, "email": {"priority": 2, "per_customer": 2},
@@ -56,9 +54,9 @@ _SKETCH: dict[str, Any] = {
 @lru_cache(maxsize=1)
 def documents() -> tuple[dict[str, Any], dict[str, Any]]:
     """Two plans: the second knows one more audience and stage."""
-    maps = {"transfer": {**_SKETCH["maps"]["transfer"], "title": "Send money, again"}}
-    audiences = {**_SKETCH["audiences"], "curious": {"when": 'seen("help.searched", "10s")'}}
-    return document(_SKETCH), document({**_SKETCH, "maps": maps, "audiences": audiences})
+    maps = {"transfer": {**SKETCH["maps"]["transfer"], "title": "Send money, again"}}
+    audiences = {**SKETCH["audiences"], "curious": {"when": 'seen("help.searched", "10s")'}}
+    return document(SKETCH), document({**SKETCH, "maps": maps, "audiences": audiences})
 
 
 @lru_cache(maxsize=1)

@@ -40,6 +40,17 @@ def test_whatever_goes_wrong_nothing_is_lost_nothing_counts_twice_and_nobody_is_
             assert counts[what] > 0, what
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_in_ten_years_of_deadlines_each_is_told_at_its_instant_once_and_none_too_early(place: int) -> None:
+    """Weeks pass at once, the hub crashes some sixty times and sleeps through deadlines of days and of a year."""
+    seed = FIRST + place
+    report = one(seed, "years")
+    assert report.wrong == [], f"replay: {replay(seed, 'years')}"
+    assert report.counts["days"] >= 3650
+    assert report.counts["tellings"] > 1000
+    assert report.counts["hub starts"] > 20
+
+
 def test_the_same_seed_is_the_same_history_also_in_another_process_with_other_hashes() -> None:
     here = [one(seed) for seed in (FIRST, FIRST + 1, FIRST)]
     assert here[0].trace == here[2].trace
@@ -62,10 +73,11 @@ def test_the_same_seed_is_the_same_history_also_in_another_process_with_other_ha
         ("counts-twice", "is not the fold of her facts"),
         ("acknowledges-early", "acknowledged facts are lost"),
         ("skips", "the store says"),
+        ("forgets-deadlines", "expected"),
     ],
 )
 def test_what_is_broken_on_purpose_is_found(control: str, found: str) -> None:
-    """The negative controls: each within a few histories, by the check that is there for it."""
+    """The negative controls: each within some histories, by the check that is there for it."""
     for seed in range(FIRST, FIRST + 20):
         if any(found in text for text in one(seed, control).wrong):
             return
