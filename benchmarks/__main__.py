@@ -1,4 +1,4 @@
-"""`python -m benchmarks [p1|p3|p5|p9|p10|reserve] [--quick] [--json]`: runs benchmarks and prints both sides."""
+"""`python -m benchmarks [p1|p3|p5|p9|p10|p11|reserve] [--quick] [--json]`: runs benchmarks and prints both sides."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import p1, p3, p5, p9, p10, reserve
+from . import p1, p3, p5, p9, p10, p11, reserve
 from .measure import Report, Series
 
-NAMES = ("p1", "p3", "p5", "p9", "p10", "reserve")
+NAMES = ("p1", "p3", "p5", "p9", "p10", "p11", "reserve")
 
 
 def machine() -> dict[str, Any]:
@@ -80,6 +80,7 @@ def main() -> int:
         "p5": lambda: p5.run(quick=asked.quick),
         "p9": lambda: p9.run(quick=asked.quick),
         "p10": lambda: p10.run(quick=asked.quick),
+        "p11": lambda: p11.run(quick=asked.quick),
         "reserve": lambda: reserve.run(quick=asked.quick, install_peers=asked.install_peers),
     }
     about, reports = machine(), []
