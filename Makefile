@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 WORKERS ?= 2
 
-.PHONY: help setup demo test faults faults-long simulate check protos-release hub protos bench bench-quick lock clean
+TIME ?= 60
+
+.PHONY: help setup demo test faults faults-long simulate fuzz check protos-release hub protos bench bench-quick lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -56,6 +58,15 @@ protos-release: $(STAMP) ## what the contract may not break from here on
 simulate: $(STAMP) ## the real hub and SDK simulated, from seeds: SEEDS=20000 FROM=1
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000) --from $(or $(FROM),1) --workers $(WORKERS)
 
+fuzz: .venv-fuzz/.stamp ## fuzzes every door where bytes come in, TIME seconds each; TARGETS="frames facts" for some
+	@.venv-fuzz/bin/python -m tests.fuzz $(TARGETS) --time $(TIME)
+
+.venv-fuzz/.stamp: requirements/fuzz.txt sdk/pyproject.toml hub/pyproject.toml
+	@test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e sdk -e hub
+	@touch $@
+
 bench: $(STAMP) ## the first figures: P1, P3, P5 side by side with peers
 	@$(BIN)/python -m benchmarks
 
@@ -64,9 +75,9 @@ bench-quick: $(STAMP) ## the same, smaller
 
 lock: $(STAMP) ## pin requirements/*.in again
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
-	@for name in dev bench; do .venv-lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url \
+	@for name in dev bench fuzz; do .venv-lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 	@rm -rf .venv-lock
 
 clean: ## remove what was made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-fuzz .mypy_cache .ruff_cache .hypothesis .import_linter_cache

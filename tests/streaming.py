@@ -1,6 +1,7 @@
 """A bare Sync stream: what is said and what is heard, message by message, without the SDK's machine.
 
-Owns `Stream`: a thread that reads into a `History`, and the messages a client may send.
+Owns `Stream`: a thread that reads into a `History`, and the messages a client may send. Every stream is held against
+the watch checks when its block ends.
 """
 
 from __future__ import annotations
@@ -8,17 +9,28 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
 from segue.domain.identifier import parse_identifier
 from segue.v1 import sync_pb2
-from segue.wire import identifier_to_wire
+from segue.wire import fact_from_bytes, identifier_to_wire
+from segue_hub.testing import RunningHub
 
 from tests.calling import Caller
 from tests.waiting import eventually
-from tests.watch_checks import History
+from tests.watch_checks import (
+    History,
+    Log,
+    atomic,
+    bookmarked,
+    digest,
+    ordered,
+    reliable,
+    resumable,
+    unique,
+)
 
 
 class Stream:
@@ -36,6 +48,8 @@ class Stream:
         self.ended = threading.Event()
         self.reading = threading.Event()
         self._outgoing: queue.SimpleQueue[sync_pb2.SyncRequest | None] = queue.SimpleQueue()
+        self._caller = caller
+        self._purposes: dict[int, str] = {}
         self._call = caller.sync.Sync(iter(self._outgoing.get, None), metadata=caller.metadata)
         self._seq = 0
         if reading:
@@ -68,6 +82,7 @@ class Stream:
         """Asks for a customer."""
         identifier = parse_identifier(name)
         self.history.identifiers[number] = identifier
+        self._purposes[number] = purpose
         if held[0]:
             self.history.held[number] = held
         self.say(
@@ -102,12 +117,70 @@ class Stream:
         self.reading.set()
         self._thread.join(5)
 
+    def truth(self) -> dict[int, tuple[int, str, str]]:
+        """What a cold read gives now, by subscription: (version, view, customer)."""
+        found = {}
+        refused = {error.subscription for error in self.heard("error")}
+        for number, identifier in self.history.identifiers.items():
+            if number in refused:
+                continue
+            try:
+                context = self._caller.context(identifier, self._purposes[number])
+                found[number] = (context.version, context.view, context.customer)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
+                found[number] = (0, "", "")
+        return found
+
+    def anomalies(self, log: Log | None = None) -> list[str]:
+        """What the watch checks find in all that was heard.
+
+        A stream that ended, or was never read, is asked for those that hold at every moment; one that is open, for all.
+
+        Args:
+            log: all facts; without it nobody knows whether each context was whole.
+        """
+        history = self.history
+        if self.ended.is_set() or not self.reading.is_set():
+            wrong = ordered(history) + unique(history)
+            return wrong + (atomic(history, log) if log is not None else [])
+        truth = self.truth()
+
+        def level() -> bool:
+            marks = self.heard("bookmark")
+            holds = all(history.last(number) == wanted for number, wanted in truth.items())
+            holds = holds and all(history.frames(number) for number in history.held)
+            return holds and (not marks or marks[-1].digest == digest(history))
+
+        with suppress(AssertionError):
+            eventually(level)  # where it never holds, the checks say what is wrong
+        wrong = ordered(history) + unique(history) + reliable(history, truth) + resumable(history, truth)
+        wrong += atomic(history, log) if log is not None else []
+        whole = set(truth) == set(history.identifiers)  # else the hub counts others than the test does
+        return wrong + (bookmarked(history) if whole and self.heard("bookmark") else [])
+
 
 @contextmanager
-def streaming(caller: Caller, **more: Any) -> Iterator[Stream]:
-    """A stream while the block runs."""
+def streaming(caller: Caller, *, hub: RunningHub | None = None, checked: bool = True, **more: Any) -> Iterator[Stream]:
+    """A stream while the block runs; at its end the watch checks are made on all that it heard.
+
+    Args:
+        caller: whose key it has.
+        hub: where it is given, contexts are held against its log too.
+        checked: False where the test itself makes the stream miss something, or its key is revoked.
+        more: as of `Stream`.
+    """
     stream = Stream(caller, **more)
     try:
         yield stream
+        if checked:
+            wrong = stream.anomalies(log_of(hub) if hub is not None else None)
+            assert not wrong, wrong
     finally:
         stream.close()
+
+
+def log_of(hub: RunningHub) -> Log:
+    """The whole log of a hub in this process."""
+    return [(place, fact_from_bytes(body)) for place, body in hub.hub.store.log(0, 10_000_000) if body is not None]

@@ -1,8 +1,8 @@
 """F12: streams that do not read are ended, and nobody else notices.
 
 Promises 3 (ordered) and 7 (never in the way). `SEGUE_STREAMS` sets how many streams there are, one in a hundred of them
-(at least two) stalled. Each stream that goes on is checked with the six watch checks. What ends a stalled stream is told
-to it once it reads again; until then its place is held, its memory is not.
+(at least two) stalled. Each stream that goes on is checked with the six watch checks. What ends a stalled stream is
+told to it once it reads again; until then its place is held, its memory is not.
 """
 
 from __future__ import annotations

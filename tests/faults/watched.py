@@ -1,7 +1,7 @@
 """What tests under fire share: the six watch checks over a stream's whole history, memory, and the line that is told.
 
-Owns `anomalies`, `caught_up`, `log_in`, `resident`, `told`. A line goes to standard output for people; where `SEGUE_FAULTS_JSON` names a
-file, the figures are appended to it as JSON, a line each.
+Owns `anomalies`, `caught_up`, `log_in`, `resident`, `told`. A line goes to standard output for people; where
+`SEGUE_FAULTS_JSON` names a file, the figures are appended to it as JSON, a line each.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def anomalies(history: History, truth: Truth, log: Log, *, whole: bool = True) -
 
 
 def caught_up(stream: Stream, address: str, key: str) -> Truth:
-    """What a cold read gives, once the stream was told it too, or had time enough; the checks say what is wrong then."""
+    """What a cold read gives, once the stream was told it too, or had time enough: the checks say what is wrong."""
     history = stream.history
     with calling(address, key) as reader:
         truth = truth_of(reader, history.identifiers)

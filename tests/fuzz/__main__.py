@@ -8,6 +8,7 @@ reach new code are kept in a temporary folder only, unless `--keep` names one.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -33,9 +34,12 @@ def one(name: str, folder: str, seconds: int) -> None:
         target(kept.read_bytes())  # what is loaded on first use is loaded now
 
     def timed(data: bytes) -> None:
-        began = time.thread_time()
+        began, most = time.thread_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         target(data)
         took = time.thread_time() - began
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most) // 1024
+        if grown > MEMORY_MB:
+            raise MemoryError(f"{grown} MB for {len(data)} bytes")
         if took > CPU:  # once more: the first time may have paid for something else
             began = time.thread_time()
             target(data)
@@ -45,8 +49,8 @@ def one(name: str, folder: str, seconds: int) -> None:
 
     FINDINGS.mkdir(exist_ok=True)
     atheris.Setup(
-        [sys.argv[0], folder, str(CORPUS / name), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10",
-         f"-malloc_limit_mb={MEMORY_MB}", "-rss_limit_mb=1024", f"-artifact_prefix={FINDINGS}/{name}-",
+        [sys.argv[0], folder, str(CORPUS / name), f"-max_total_time={seconds}", "-max_len=65536", "-timeout=10",
+         "-rss_limit_mb=2048", f"-artifact_prefix={FINDINGS}/{name}-",
          "-print_final_stats=1"],
         timed,
     )  # fmt: skip
@@ -74,10 +78,10 @@ def main() -> int:
             command = [sys.executable, "-m", "tests.fuzz", name, "--here", "--time", str(asked.time)]
             done = subprocess.run([*command, "--keep", str(kept)], capture_output=True, text=True, check=False)
             lines = done.stderr.splitlines()
-            stats = {k: v.strip() for k, _, v in (line.partition(":") for line in lines) if k.startswith("stat::")}
-            coverage = next((line for line in reversed(lines) if " cov: " in line), "").strip()
-            print(f"F19 {name}: {'found something' if done.returncode else 'nothing found'},"
-                  f" {stats.get('stat::number_of_executed_units', '?')} inputs in {asked.time} s; {coverage[:60]}")  # fmt: skip
+            last = next((line.split() for line in reversed(lines) if " cov: " in line), ["#?"])
+            shown = " ".join(last[last.index("cov:") :][:4]) if "cov:" in last else ""
+            outcome = "found something" if done.returncode else "nothing found"
+            print(f"F19 {name}: {outcome}, {last[0][1:]} inputs in {asked.time} s, {shown}", flush=True)
             if done.returncode:
                 failed.append(name)
                 print("\n".join((done.stdout + "\n" + done.stderr).splitlines()[-60:]))

@@ -110,8 +110,9 @@ def journals() -> None:
 def hints() -> None:
     """A status with all its details."""
     status = status_pb2.Status(code=8, message="full")
-    for detail in (error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="segue"),
-                   error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=1, nanos=5_000_000))):  # fmt: skip
+    delay = duration_pb2.Duration(seconds=1, nanos=5_000_000)
+    information = error_details_pb2.ErrorInfo(reason="OVERLOADED", domain="segue")
+    for detail in (information, error_details_pb2.RetryInfo(retry_delay=delay)):
         wrapped = any_pb2.Any()
         wrapped.Pack(detail)
         status.details.append(wrapped)

@@ -6,6 +6,7 @@ these under atheris, `test_corpus` replays what is kept.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -75,10 +76,8 @@ def facts(data: bytes) -> None:
     except DecodeError:
         return
     admission, taken = Admission(), []
-    try:
+    with contextlib.suppress(Refusal):
         checked([_tally(message) for message in request.tallies])
-    except Refusal:
-        pass
     for message in list(request.facts)[:50]:
         try:
             fact = fact_from_wire(message)
@@ -109,20 +108,16 @@ def expressions(data: bytes) -> None:
     """An expression of a plan and of a mapping: checked, compiled, and asked."""
     source = data.decode("utf-8", "replace")
     for place in ("map", "guardrail"):
-        try:
+        with contextlib.suppress(ExpressionFlawed):
             _checker().check(source, place, "any")
-        except ExpressionFlawed:
-            pass
     try:
         tree = check_row_expression(source, "any")
     except ExpressionFlawed:
         return
     expression = compiled({"source": source, "tree": tree})
     scope: Any = RowScope({"a": "1", "b": "text", "c": 2.5})
-    try:
+    with contextlib.suppress(ExpressionError):
         expression.value(scope)
-    except ExpressionError:
-        pass
     expression.holds(scope)
 
 
@@ -157,13 +152,18 @@ def mappings(data: bytes) -> None:
             str(error)
 
 
+@cache
+def _mapper() -> Mapper:
+    return Mapper(load_mapping(_MAPPING))
+
+
 def imports(data: bytes) -> None:
     """Rows of a file: the first byte says of which format."""
     form = ("csv", "jsonl", "xes", "csv")[data[0] % 4] if data else "csv"
     with tempfile.TemporaryDirectory(prefix="segue-fuzz-") as folder:
         path = Path(folder) / f"rows.{form}"
         path.write_bytes(data[1:])
-        mapper = Mapper(load_mapping(_MAPPING))
+        mapper = _mapper()
         try:
             for number, row in rows(path, form):
                 mapper.outcome(number, row)
@@ -202,10 +202,8 @@ def requests(data: bytes) -> None:
     except DecodeError:
         return
     if request.WhichOneof("body") == "subscribe":
-        try:
+        with contextlib.suppress(FactError):
             plan().kinds.normal(identifier_from_wire(request.subscribe.identifier))
-        except FactError:
-            pass
 
 
 _NAMES: Final = {identifier_from_wire(sync_pb2.Subscribe(identifier={"kind": "account", "value": "A-1"}).identifier)}

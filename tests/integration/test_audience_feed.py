@@ -66,7 +66,7 @@ def test_a_stream_that_does_not_read_is_given_the_members_anew_when_it_does(
     hub: RunningHub, app: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audience_feed, "BACKLOG", 50)
-    with streaming(app) as stream:
+    with streaming(app, hub=hub) as stream:
         watch(stream)
         stream.subscribe(2, "account=FULL")
         eventually(lambda: stream.heard("audience"))
@@ -98,7 +98,7 @@ def test_a_snapshot_comes_in_parts_the_first_of_which_resets_and_the_last_of_whi
 ) -> None:
     put(app, dict.fromkeys(range(CUSTOMERS), True))
     monkeypatch.setattr(audience_feed, "PART", 7)
-    with streaming(app) as stream:
+    with streaming(app, hub=hub) as stream:
         watch(stream)
         eventually(lambda: any(change.snapshot_ends for change in stream.heard("audience")))
         parts = stream.heard("audience")
@@ -108,8 +108,8 @@ def test_a_snapshot_comes_in_parts_the_first_of_which_resets_and_the_last_of_whi
         assert members(stream) == {f"M-{n}" for n in range(CUSTOMERS)}
 
 
-def test_an_audience_without_members_is_told_as_such(app: Caller) -> None:
-    with streaming(app) as stream:
+def test_an_audience_without_members_is_told_as_such(hub: RunningHub, app: Caller) -> None:
+    with streaming(app, hub=hub) as stream:
         watch(stream)
         (only,) = eventually(lambda: stream.heard("audience"))
         assert (only.reset, only.snapshot_ends, len(only.members)) == (True, True, 0)
@@ -119,7 +119,7 @@ def test_who_asks_for_another_audience_under_the_same_number_hears_of_that_one_a
     hub: RunningHub, app: Caller
 ) -> None:
     put(app, {1: True, 2: False})
-    with streaming(app) as stream:
+    with streaming(app, hub=hub) as stream:
         watch(stream)
         watch(stream, audience="others")
         eventually(lambda: members(stream) == {"M-2"})
@@ -128,9 +128,11 @@ def test_who_asks_for_another_audience_under_the_same_number_hears_of_that_one_a
         assert "insiders" not in hub.hub.audiences._watchers, "nobody watches it any more"
 
 
-def test_a_stream_watches_no_more_audiences_than_the_bound(app: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_watches_no_more_audiences_than_the_bound(
+    hub: RunningHub, app: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(audience_watches, "WATCHES", 3)
-    with streaming(app) as stream:
+    with streaming(app, hub=hub) as stream:
         for number in range(1, 6):
             watch(stream, number)
         errors = eventually(lambda: found if len(found := stream.heard("error")) == 2 else None)
@@ -138,7 +140,7 @@ def test_a_stream_watches_no_more_audiences_than_the_bound(app: Caller, monkeypa
 
 
 def test_while_a_stream_reads_no_answers_no_further_request_of_it_is_read(
-    app: Caller, monkeypatch: pytest.MonkeyPatch
+    hub: RunningHub, app: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_service, "ANSWERS", 10)
     longest = 0
@@ -150,7 +152,7 @@ def test_while_a_stream_reads_no_answers_no_further_request_of_it_is_read(
         longest = max(longest, len(self._out))
 
     monkeypatch.setattr(sync_service._Session, "_queue", measured)
-    with streaming(app) as stream:
+    with streaming(app, hub=hub) as stream:
         eventually(lambda: stream.heard("plan"))
         stream.reading.clear()
         asked = 3000

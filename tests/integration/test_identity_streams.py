@@ -358,7 +358,7 @@ def test_every_history_of_many_merges_and_splits_passes_the_six_checks(
             held: dict[int, tuple[int, str, str]] = {}
             while any(writer.is_alive() for writer in writers):
                 (slow.reading.clear if slow.reading.is_set() else slow.reading.set)()
-                with streaming(desk) as again:
+                with streaming(desk, checked=False) as again:  # below, by the rule of merges
                     for number, name in enumerate(WATCHED, 1):
                         again.subscribe(number, name, held=held.get(number, (0, "", "")))
                     wanted = chance.randrange(len(WATCHED), 4 * len(WATCHED))

@@ -83,7 +83,7 @@ def test_a_timeline_shows_consents_subscriptions_and_actions_only_to_who_may_see
         event("news", name, kind="subscription", state="opted_out"),
         event("offer.loan", name, kind="action", status="completed"), event("a.c", name),
     )  # fmt: skip
-    with calling(hub.address, hub.key(touchpoint)) as caller, streaming(caller) as stream:
+    with calling(hub.address, hub.key(touchpoint)) as caller, streaming(caller, hub=hub) as stream:
         stream.subscribe(1, name)
         for context in (caller.context(name), stream.frame(1).context):
             timeline = section(context, "timeline")
@@ -160,7 +160,7 @@ def test_a_customers_opaque_name_cannot_be_made_from_her_identifiers(hub: Runnin
     with calling(hub.address, hub.key("marketing")) as caller:
         name = caller.context(names[0]).customer
         assert name == caller.context(names[1]).customer
-        with streaming(caller) as stream:
+        with streaming(caller, hub=hub) as stream:
             members = watching(stream)
             assert [member.customer for member in members()] == [name]
             assert list(members()[0].identifiers) == []
@@ -186,7 +186,12 @@ def test_changes_of_an_audience_stop_once_the_grant_is_taken_away(hub: RunningHu
     def caller(name: str) -> Any:
         return calling(hub.address, hub.key(name))
 
-    with caller("full") as one, caller("marketing") as two, streaming(one) as kept, streaming(two) as taken:
+    with (
+        caller("full") as one,
+        caller("marketing") as two,
+        streaming(one, hub=hub) as kept,
+        streaming(two, hub=hub) as taken,
+    ):
         all_kept, all_taken = watching(kept), watching(taken)
         tell(hub, event("a.b", "account=L-5"))
         eventually(lambda: len(all_kept()) == len(all_taken()) == 1)
@@ -205,7 +210,7 @@ def after_all_that_was_queued(stream: Stream) -> None:
 
 def test_who_may_not_read_audiences_cannot_begin_to_watch_one(hub: RunningHub) -> None:
     caller: Caller
-    with calling(hub.address, hub.key("narrow")) as caller, streaming(caller) as stream:
+    with calling(hub.address, hub.key("narrow")) as caller, streaming(caller, hub=hub) as stream:
         stream.say(watch_audience=sync_pb2.WatchAudience(subscription=1, audience="on_the_web", purpose="service"))
         (error,) = eventually(lambda: stream.heard("error"))
         assert (error.subscription, error.code) == (1, "NOT_GRANTED")

@@ -180,7 +180,7 @@ def test_streams_are_bounded_by_connection_touchpoint_and_hub(hub: Limited) -> N
     with ExitStack() as stack:
 
         def opened(caller: Any) -> Any:
-            stream = stack.enter_context(streaming(caller))
+            stream = stack.enter_context(streaming(caller, hub=hub))
             eventually(lambda: stream.heard("welcome") or stream.ended.is_set())
             return stream
 
@@ -197,7 +197,7 @@ def test_streams_are_bounded_by_connection_touchpoint_and_hub(hub: Limited) -> N
         assert opened(three).error is None
         assert "limit streams:" in opened(three).error.details()
     eventually(lambda: hub.hub.pressure.count("streams") == 0)
-    with calling(hub.address, keys["app"]) as again, streaming(again) as stream:
+    with calling(hub.address, keys["app"]) as again, streaming(again, hub=hub) as stream:
         eventually(lambda: stream.heard("welcome"))
 
 
@@ -276,7 +276,7 @@ def test_where_facts_wait_long_for_the_writer_further_ones_are_refused_at_once(h
 
 
 def test_a_stream_may_subscribe_and_ask_so_much_and_goes_on(hub: Limited) -> None:
-    with calling(hub.address, hub.keys["app"]) as app, streaming(app) as stream:
+    with calling(hub.address, hub.keys["app"]) as app, streaming(app, hub=hub) as stream:
         for number in range(1, 7):
             stream.subscribe(number, f"account=S-{number}")
         (error,) = eventually(lambda: stream.heard("error"))

@@ -46,7 +46,7 @@ def ended_with(stream: Stream) -> tuple[str, str]:
 def test_a_hole_in_what_a_client_says_ends_its_stream_with_a_reason(
     hub: RunningHub, chat: Caller, seqs: list[int]
 ) -> None:
-    with streaming(chat, hello=False) as stream:
+    with streaming(chat, hub=hub, hello=False) as stream:
         for seq in seqs:
             stream._outgoing.put(sync_pb2.SyncRequest(seq=seq, hello=sync_pb2.Hello(instance="holes", sdk="test")))
         assert ended_with(stream) == ("ABORTED", "SEQUENCE_GAP")
@@ -56,7 +56,7 @@ def test_a_hole_in_what_a_client_says_ends_its_stream_with_a_reason(
 
 
 def test_nothing_after_the_hole_is_heard(hub: RunningHub, chat: Caller) -> None:
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=SG-1")
         stream.frame(1)
         stream._seq += 1  # swallowed
@@ -66,8 +66,8 @@ def test_nothing_after_the_hole_is_heard(hub: RunningHub, chat: Caller) -> None:
     assert hub.hub.fan_out.subscriptions == 0
 
 
-def test_messages_of_kinds_that_the_hub_does_not_know_count_too(chat: Caller) -> None:
-    with streaming(chat) as stream:
+def test_messages_of_kinds_that_the_hub_does_not_know_count_too(hub: RunningHub, chat: Caller) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.say()  # no body that this hub knows
         stream.subscribe(1, "account=SG-3")
         stream.frame(1)
