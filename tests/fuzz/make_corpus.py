@@ -52,7 +52,7 @@ def streams() -> None:
     context = sync_pb2.ContextUpdate(subscription=1)
     context.context.version, context.context.view, context.context.customer = 7, "v", "c1"
     context.context.plan = plan().digest
-    for name, data in (("envelope", b"[1,7,3,9]"), ("traits", b'{"value_tier":["high",1,"crm"]}')):
+    for name, data in (("envelope", b"[1,null,3,9]"), ("traits", b'{"value_tier":["high",1,"crm"]}')):
         section = context.context.sections.add()
         section.name, section.data = name, data
     gone = sync_pb2.ContextUpdate(subscription=1, gone="NOT_FOUND", included=[b"x" * 16])

@@ -38,7 +38,7 @@ class Limits:
     subscriptions: int = _limit(50_000, 1, "subscriptions of one stream")
     pending: int = _limit(100_000, 256, "ids of own facts that one stream asks about at once")
     outgoing_bytes: int = _limit(_MIB, 1024, "bytes of answers that wait for one stream; until read, it is not heard")
-    stalled_ms: int = _limit(8000, 100, "milliseconds that a stream may take to read one message")
+    slow_reader_ms: int = _limit(8000, 100, "milliseconds that a stream may take to read one message")
 
     def validate(self) -> Limits:
         """Returns itself.

@@ -17,23 +17,23 @@ class Writes:
 
     Attributes:
         since: when it began, by the loop's clock; 0 while there is none.
-        stalled: done where it takes too long.
+        overdue: done where it takes too long.
     """
 
     def __init__(self) -> None:
         self.since = 0.0
-        self.stalled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.overdue: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class SlowReaders:
     """Looks at all streams while there are any.
 
     Args:
-        stalled_ms: a write may take so long.
+        slow_reader_ms: a write may take so long.
     """
 
-    def __init__(self, stalled_ms: int) -> None:
-        self._after = stalled_ms / 1000
+    def __init__(self, slow_reader_ms: int) -> None:
+        self._after = slow_reader_ms / 1000
         self._watched: set[Writes] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,5 +56,5 @@ class SlowReaders:
             await asyncio.sleep(min(_LOOK, self._after / 4))
             before = loop.time() - self._after
             for writes in self._watched:
-                if 0.0 < writes.since < before and not writes.stalled.done():
-                    writes.stalled.set_result(None)
+                if 0.0 < writes.since < before and not writes.overdue.done():
+                    writes.overdue.set_result(None)

@@ -72,7 +72,7 @@ class SyncService(rpc.SyncServiceServicer):
         self.clock = clock
         self.limits = limits
         self.pressure = pressure
-        self.slow = SlowReaders(limits.stalled_ms)
+        self.slow = SlowReaders(limits.slow_reader_ms)
 
     async def Sync(  # noqa: N802  # the protocol's own name
         self, request_iterator: AsyncIterator[pb.SyncRequest], context: grpc.aio.ServicerContext[Any, Any]
@@ -107,7 +107,7 @@ class _Session:
         slow = False
         self._service.slow.watch(self._writes)
         try:
-            await asyncio.wait({writer, self._writes.stalled}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({writer, self._writes.overdue}, return_when=asyncio.FIRST_COMPLETED)
             if writer.done():
                 await writer  # raises what it did
             else:
@@ -132,7 +132,7 @@ class _Session:
                 await asyncio.gather(writer, return_exceptions=True)
 
     def _slow(self) -> Refusal:
-        stream, limit = self._stream, self._service.limits.stalled_ms
+        stream, limit = self._stream, self._service.limits.slow_reader_ms
         self._service.pressure.slow_readers += 1
         log.warning("slow reader ended", touchpoint=stream.touchpoint, instance=stream.instance,
                     behind=len(stream.dirty))  # fmt: skip
