@@ -273,7 +273,7 @@ def test_what_stands_for_nobody_is_counted_where_refused_links_are(hub: Hub) -> 
     assert "segue_links_blocked_total 4.0" in text
     plain = hub.command.json("customer", "identity", "cookie=Null", "--explain")
     assert (plain["refused"], plain["links"]) == ({"BLOCKED": 4}, [])
-    assert "4 named it since the hub started" in hub.command.ok("customer", "identity", "cookie=null", "--explain")
+    assert "named it since the hub started: 4" in hub.command.ok("customer", "identity", "cookie=null", "--explain")
     assert hub.command.json("status")["store"]["customers"] == 3
 
 

@@ -106,6 +106,28 @@ def test_a_slow_listener_keeps_no_host_waiting(hub: RunningHub, tmp_path: Path) 
             go_on.set()
 
 
+def test_what_a_host_hears_while_it_closes_is_not_told_to_the_next_process(hub: RunningHub, tmp_path: Path) -> None:
+    """Regression: a program that heard what it waited for and closed at once heard the same when it was run again."""
+    others_tell(hub, "account=M-4")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def tell(tellings: list[segue.Telling]) -> None:
+        inside.set()
+        go_on.wait(10)
+
+    with joined(hub, "app", tmp_path) as app:
+        app.watch("seen_x", tell, cursor="closing")
+        assert inside.wait(10)
+        closing = threading.Thread(target=app.close)
+        closing.start()
+        eventually(lambda: app._runtime is None)
+        go_on.set()
+        closing.join(10)
+        assert not closing.is_alive()
+    (cursor,) = eventually(lambda: [c for c in hub.hub.ledger.cursors() if not c["instances"]])
+    assert (cursor["name"], cursor["waiting"]) == ("closing", 0)
+
+
 # Without a plan.
 
 

@@ -103,10 +103,15 @@ class Listeners:
             self._changed.wait(min((w.not_before for w in waiting), default=now + LONGEST) - now)
         return None
 
-    def close(self, timeout: float) -> None:
-        """Tells nobody any more; waits for one who is being told, `timeout` seconds at most."""
+    def close(self, timeout: float) -> bool:
+        """Tells nobody any more; waits for one who is being told, `timeout` seconds at most.
+
+        Returns:
+            Whether anybody listened.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
+        return self._thread is not None

@@ -356,6 +356,7 @@ class Runtime:
         """Journals what was offered and stops; nothing is drained to the network."""
         if self._closing.is_set():
             return
+        heard = self.listeners.close(LAST_WORK)
         self.shadows.close()
         self.outbox.shut()
         self._closing.set()
@@ -364,11 +365,10 @@ class Runtime:
         with self._lock:
             call = self._call
         if call is not None:
-            call.end()
+            call.end(drained=heard)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(LAST_WORK)
-        self.listeners.close(LAST_WORK)
         if self._transport is not None:
             self._transport.close()
         if not any(thread.is_alive() for thread in self._threads[:1]):  # else its disk hangs, and ends when that does

@@ -7,6 +7,7 @@ bytes and messages, not what they mean.
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from .v1 import replay_service_pb2, sync_pb2
 
+LAST_HEARD: Final = 0.5
+"""Seconds that what a host heard gets at the end to reach the hub."""
 _OPTIONS: Final = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 8_000),
@@ -197,9 +200,12 @@ class SyncCall:
         except grpc.RpcError as error:
             raise StreamBroken(describe(error), retry_hint(error)) from None
 
-    def end(self) -> None:
-        """Ends it from our side."""
+    def end(self, *, drained: bool = False) -> None:
+        """Ends it from our side; where it is to be drained, what is queued gets a moment to go out."""
         self._queue.put(None)
+        ended = threading.Event()
+        if drained and self._call.add_callback(ended.set):
+            ended.wait(LAST_HEARD)
         self._call.cancel()
 
 

@@ -197,7 +197,7 @@ def _blocked(identifier: Identifier, plan: Plan, count: int) -> Plain:
         "asked": str(identifier),
         "plan": plan.digest,
         "blocked": f"{identifier.value!r} stands for nobody (`blocked` in vocabulary.yaml): facts come in without it."
-        f" {count} named it since the hub started",
+        f" Facts that named it since the hub started: {count}",
         "identifiers": [],
         "links": [],
         "refused": {BLOCKED: count} if count else {},
