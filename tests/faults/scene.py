@@ -26,21 +26,21 @@ from segue_hub.storage.sqlite import store
 store._CHECKPOINT_PAGES = 60  # so that a short scene has checkpoints too
 if sys.argv.pop(1) == "NORMAL":
     opened = store.SqliteStore.__init__
-    def opens(self, path):
-        opened(self, path)
+    def opens(self, *arguments, **more):
+        opened(self, *arguments, **more)
         self._writer.execute("PRAGMA synchronous = NORMAL")
     store.SqliteStore.__init__ = opens
 from segue_hub.cli import main
 main()
 """
 _HOST = """
-import os, sys, threading
+import os, sys, time
 from segue import journal
 mode, address, key, state, ledger, count, ends = sys.argv[1:]
 if mode == "NORMAL":
     opened = journal.Journal.__init__
-    def opens(self, path):
-        opened(self, path)
+    def opens(self, *arguments, **more):
+        opened(self, *arguments, **more)
         self._run.execute("PRAGMA synchronous = NORMAL")
     journal.Journal.__init__ = opens
 import segue
@@ -52,6 +52,8 @@ with app.session(account="P-1", wait=0) as session:
     for number in range(int(count)):
         session.track("transfer.started", transfer_id="T", durable=number % 3 == 2)
         if number % 3 == 2:
+            while app.runtime().outbox.unjournalled:  # `durable` waits for a second at most
+                time.sleep(0.001)
             for id_ in last:
                 os.write(ledger, f"kept {id_}\\n".encode())
             last.clear()
@@ -64,22 +66,35 @@ with app.session(account="P-1", wait=0) as session:
 """
 
 
+_hosts: list[subprocess.Popen[str]] = []
+
+
 def host(mode: str, folder: Path, address: str, key: str, count: int, ends: str) -> subprocess.Popen[str]:
     """Starts a host."""
     place = [str(folder / "disk" / "host" / "state"), str(folder / "ledger")]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", _HOST, mode, address, key, *place, str(count), ends],
         env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    _hosts.append(process)
+    return process
 
 
 def play(folder: Path, mode: str) -> None:
-    """The whole scene."""
-    disk = folder / "disk"
-    ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    hub = Serving(disk / "hub")
+    """The whole scene; nobody outlives it, also where it fails."""
+    hub = Serving(folder / "disk" / "hub")
     hub.folder = folder  # its log is no part of the disk
     hub.command = [sys.executable, "-c", HUB, mode]
+    try:
+        _play(hub, folder, mode)
+    finally:
+        for process in (*_hosts, hub.process):
+            if process is not None:
+                process.kill()
+
+
+def _play(hub: Serving, folder: Path, mode: str) -> None:
+    ledger = os.open(folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def acked(key: str, batches: int) -> None:
         with calling(hub.address, key) as app:

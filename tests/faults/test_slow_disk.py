@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from segue_hub.services import ingest
+from segue_hub.limits import Limits
 
 from tests.faults.failing import Asking, in_store, injected, prepared
 from tests.faults.trial import Trial
@@ -81,7 +81,7 @@ def test_f6_on_a_slow_disk_queues_and_memory_are_bounded_and_nothing_is_lost(tmp
     assert (lost, doubled, unsound) == (0, 0, [])
     assert refusals <= {("RESOURCE_EXHAUSTED", "OVERLOADED")}
     written = len(ids) * 2_500 // 1024**2
-    assert most - before < 4 * ingest.QUEUE_BYTES // 1024**2 + 4 * written
+    assert most - before < 4 * Limits().queue_bytes // 1024**2 + 4 * written
 
 
 def test_f6_on_a_slow_disk_a_host_tells_on_and_all_of_it_arrives(tmp_path: Path) -> None:
