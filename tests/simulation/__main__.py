@@ -49,13 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
         for report in pool.map(one, seeds, repeat(asked.kind), chunksize=1):
             counts.update(report.counts)
             if asked.trace:
-                print("\n".join(report.trace))
+                print("\n".join(report.trace), flush=True)
             if asked.trace or report.wrong:
                 print(f"seed {report.seed}: trace {report.digest}, {len(report.wrong)} anomalies")
             if report.wrong:
                 wrong += 1
                 print("  " + "\n  ".join(report.wrong[:5]))
-                print(f"  replay: {replay(report.seed, asked.kind)}")
+                print(f"  replay: {replay(report.seed, asked.kind)}", flush=True)
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     print(f"{asked.seeds} histories in {time.monotonic() - began:.0f} s, {wrong} with anomalies; {told}")
     return min(wrong, 1)
