@@ -114,7 +114,7 @@ def test_closing_does_not_wait_for_a_disk_that_hangs_and_what_was_told_is_kept_w
     monkeypatch.setattr(runtime_module, "LAST_WORK", 0.05)
     app = segue.Touchpoint("app", hub="", state=tmp_path)
     session = app.session(account="C-9")
-    session.track("before", durable=True)
+    assert session.track("before", durable=True)
     outbox = app.runtime().outbox
     insert, inside, back = outbox._insert, threading.Event(), threading.Event()
 
@@ -126,7 +126,7 @@ def test_closing_does_not_wait_for_a_disk_that_hangs_and_what_was_told_is_kept_w
     monkeypatch.setattr(outbox, "_insert", hangs)
     session.track("while.it.hangs")
     assert inside.wait(5)
-    session.track("behind.it")
+    assert not session.track("behind.it", durable=True), "it says that it is not on disk"
     app.close()
     session.track("too.late")
     assert (outbox.offered, outbox.waiting, outbox.unjournalled, outbox.losses) == (4, 1, 2, {"closed": 1})

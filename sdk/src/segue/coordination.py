@@ -39,7 +39,7 @@ class Coordination:
 
     def _tell(
         self, kind: str, type_: str, properties: Mapping[str, Any], occurred_at: datetime | None, lane: int
-    ) -> None:
+    ) -> bool:
         raise NotImplementedError
 
     # -- claims --------------------------------------------------------------------------------------------------------

@@ -271,7 +271,7 @@ class Session(Coordination):
         occurred_at: datetime | None = None,
         durable: bool = False,
         **more: Any,
-    ) -> None:
+    ) -> bool:
         """Tells that something happened. Returns at once; never raises.
 
         Args:
@@ -280,8 +280,12 @@ class Session(Coordination):
             **more: details too.
             occurred_at: aware; now where not given.
             durable: waits (at most a second) until it is on this machine's disk.
+
+        Returns:
+            With `durable`: whether it is on this machine's disk. Where it is not, it may still come to be; `status()`
+            tells. Without: False, as nobody waited to know.
         """
-        self._tell(EVENT, type, properties or {}, occurred_at, ANALYTICS, more, durable=durable)
+        return self._tell(EVENT, type, properties or {}, occurred_at, ANALYTICS, more, durable=durable)
 
     def set_trait(self, name: str, value: Any) -> None:
         """Tells a lasting fact about the customer."""
@@ -329,18 +333,17 @@ class Session(Coordination):
     def _tell(
         self, kind: str, type_: str, properties: Mapping[str, Any], occurred_at: datetime | None, lane: int,
         more: Mapping[str, Any] = NOTHING, *, durable: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         try:
             type_.encode()  # a text, and one that can be written
             fact = self._fact(kind, type_, {**properties, **more}, occurred_at)
             check(fact)
         except Exception as error:  # noqa: BLE001  # the host's own values: whatever they raise is counted, never raised
             self._touchpoint.count_refused(kind, type_, error)
-            return
+            return False
         journalled = threading.Event() if durable else None
         self._offer(fact, lane, journalled)
-        if journalled is not None:
-            journalled.wait(1.0)
+        return journalled is not None and journalled.wait(1.0)
 
     def _fact(self, kind: str, type_: str, properties: dict[str, Any], occurred_at: datetime | None = None) -> Fact:
         runtime, touchpoint = self._runtime, self._touchpoint
