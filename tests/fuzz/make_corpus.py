@@ -94,7 +94,7 @@ def texts() -> None:
 
 
 def journals() -> None:
-    """An outbox's file, whole and cut."""
+    """An outbox's file, whole and cut; `torn-schema` beside them was found by fuzzing, and is kept as it is."""
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Path(folder), "app", 100, 100_000)
         outbox.open()

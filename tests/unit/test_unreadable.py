@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from segue.domain.identifier import Identifier
+from segue.outbox import Offered, Outbox
 from segue.retry_hint import asked_pause
 from segue.sync import Machine, prepare
 from segue.v1 import sync_pb2
@@ -100,6 +102,22 @@ def test_an_anchor_given_twice_is_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_yaml("a: &x [1]\nb: &x [2]\nc: *x").value == {"a": [1], "b": [2], "c": [2]}
+
+
+# -- outboxes
+
+
+def test_an_orphan_whose_schema_is_torn_is_laid_aside_and_the_outbox_works(tmp_path: Path) -> None:
+    """SQLite quotes the torn text in its message, which Python cannot decode: UnicodeDecodeError ended the worker."""
+    orphan = tmp_path / "app.1.aaaaaaaaaaaaaaaa.outbox"
+    orphan.write_bytes((Path(__file__).parents[1] / "fuzz" / "corpus" / "journals" / "torn-schema").read_bytes())
+    outbox = Outbox(tmp_path, "app", 100, 100_000)
+    outbox.open()
+    assert orphan.name in outbox.trouble
+    assert outbox.offer(Offered(b"a" * 16, b"body", 0))
+    assert outbox.journal() == 1
+    outbox.close()
+    assert orphan.exists()
 
 
 # -- the pause that a hub asks for

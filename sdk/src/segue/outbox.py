@@ -161,7 +161,7 @@ class Outbox:
             with self._gate:
                 self.offered += adopted
             remove(path, lock)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, ValueError) as error:  # the last: what SQLite says of torn text is no text
             self.trouble = f"{path.name}: {error}"
         finally:
             lock.close()
