@@ -3,13 +3,11 @@
 Promises 2 (once), 3 (ordered), 6 (never silent) and 7 (never in the way). A touchpoint and a bare stream talk to a hub
 through a proxy that delays, swallows, resets, cuts after some bytes, or hands on requests and no answers. After each,
 what was offered is in the log, once, and all that the stream was told passes the six watch checks.
-`SEGUE_STREAMS` sets how many streams come back at once after the hub was killed, `SEGUE_CYCLES` how often each fault is
-done; the instants come from a seed that is printed (`SEGUE_SEED`).
+Sizes are how often each fault is done, and how many streams come back at once after the hub was killed.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections import Counter
@@ -21,23 +19,16 @@ import pytest
 import segue
 
 from tests.calling import Caller, calling, event
-from tests.faults.watched import anomalies, caught_up, log_in, told
+from tests.faults.trial import Trial
+from tests.faults.watched import anomalies, caught_up, log_in
 from tests.faults.wire_cutter import WireCutter, wire_cutter
 from tests.serving import serving
 from tests.streaming import Stream
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.trial, pytest.mark.timeout(600)]
 
-CYCLES = int(os.environ.get("SEGUE_CYCLES") or 3)
-STREAMS = int(os.environ.get("SEGUE_STREAMS") or 60)
 PER_CYCLE = 20
-
-
-def seeded() -> random.Random:
-    seed = int(os.environ.get("SEGUE_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"SEGUE_SEED={seed}", end=" ")
-    return random.Random(seed)
 
 
 def latency(cutter: WireCutter, chance: random.Random) -> None:
@@ -69,7 +60,8 @@ def mend(cutter: WireCutter) -> None:
 
 @pytest.mark.parametrize("fault", [latency, black_hole, reset, cut_after, answers_only])
 def test_f7_effects_are_exactly_once(fault: Callable[[WireCutter, random.Random], None], tmp_path: Path) -> None:
-    chance, worst = seeded(), 0.0
+    trial = Trial(f"F7 {fault.__name__}", small=3, ci=10, long=200)
+    chance, worst = trial.chance, 0.0
     with serving(tmp_path) as hub, wire_cutter(hub.port) as cutter:
         key = hub.key("chat")
         app = segue.Touchpoint("app", hub=f"127.0.0.1:{cutter.port}", key=hub.key("app"), state=tmp_path / "app")
@@ -93,7 +85,7 @@ def test_f7_effects_are_exactly_once(fault: Callable[[WireCutter, random.Random]
             assert app.flush(30)
             stream = listening(cutter.port)
             stream.frame(1)
-            for _ in range(CYCLES):
+            for _ in range(trial.size):
                 fault(cutter, chance)
                 for _ in range(PER_CYCLE):
                     session.track("transfer.started", transfer_id="T")
@@ -120,8 +112,8 @@ def test_f7_effects_are_exactly_once(fault: Callable[[WireCutter, random.Random]
         for one in streams:
             if one is not last:
                 wrong += anomalies(one.history, {1: one.history.last(1)}, log, whole=False)
-        told(
-            f"F7 {fault.__name__}", cycles=CYCLES, cuts=cutter.cuts, offered=len(offered), lost=len(lost),
+        trial.report(
+            cycles=trial.size, cuts=cutter.cuts, offered=len(offered), lost=len(lost),
             doubled=len(doubled), streams=len(streams), anomalies=len(wrong), worst_back_s=round(worst, 2),
         )  # fmt: skip
         assert (lost, doubled, wrong) == ([], [], [])
@@ -129,6 +121,7 @@ def test_f7_effects_are_exactly_once(fault: Callable[[WireCutter, random.Random]
 
 
 def test_f7_a_line_that_is_dead_without_a_word_is_found_by_both_ends(tmp_path: Path) -> None:
+    trial = Trial("F7 half-open", small=1, ci=1, long=1)
     """Half-open: bytes go nowhere, and nobody says so. Keepalive has to find it; asked for are 30 s."""
     with serving(tmp_path) as hub, wire_cutter(hub.port) as cutter:
         chat = segue.Touchpoint("chat", hub=f"127.0.0.1:{cutter.port}", key=hub.key("chat"), state=tmp_path / "chat")
@@ -150,29 +143,30 @@ def test_f7_a_line_that_is_dead_without_a_word_is_found_by_both_ends(tmp_path: P
             eventually(both, 120)
             mend(cutter)
             eventually(lambda: chat.status()["connection"] == "READY", 60)
-            told("F7 half_open", **{f"found_by_{end}_s": round(took, 1) for end, took in sorted(found.items())})
+            trial.report(**{f"found_by_{end}_s": round(took, 1) for end, took in sorted(found.items())})
         chat.close()
 
 
 def test_f7_all_streams_come_back_at_once_after_the_hub_was_killed(tmp_path: Path) -> None:
+    trial = Trial("F7 reconnect", small=60, ci=1_000, long=2_000)
     with serving(tmp_path) as hub, ExitStack() as stack:
         key, app_key = hub.key("chat"), hub.key("app")
         with calling(hub.address, app_key) as app:
             app.send(*(event("transfer.started", f"account=B-{n % 50}", transfer_id="T") for n in range(200)))
-        callers = [Caller(hub.address, key) for _ in range(-(-STREAMS // 100))]
+        callers = [Caller(hub.address, key) for _ in range(-(-trial.size // 100))]
         for caller in callers:
             stack.callback(caller.close)
 
         def opened(held: list[tuple[int, str, str]]) -> list[Stream]:
             found = []
-            for number in range(STREAMS):
+            for number in range(trial.size):
                 stream = Stream(callers[number % len(callers)])
                 stack.callback(stream.close)
                 stream.subscribe(1, f"account=B-{number % 50}", held=held[number])
                 found.append(stream)
             return found
 
-        first = opened([(0, "", "")] * STREAMS)
+        first = opened([(0, "", "")] * trial.size)
         for stream in first:
             eventually(lambda stream=stream: stream.history.last(1)[0], 120)
         hub.kill()
@@ -194,8 +188,8 @@ def test_f7_all_streams_come_back_at_once_after_the_hub_was_killed(tmp_path: Pat
         log = log_in(hub.store)
         wrong = [w for stream, truth in zip(again, truths, strict=True) for w in anomalies(stream.history, truth, log)]
         unchanged = sum(stream.frames(1)[0].unchanged for stream in again)
-        told(
-            "F7 reconnect", streams=STREAMS, refused=refused, all_answered_s=round(took, 2), unchanged=unchanged,
+        trial.report(
+            streams=trial.size, refused=refused, all_answered_s=round(took, 2), unchanged=unchanged,
             anomalies=len(wrong),
         )  # fmt: skip
         assert (refused, wrong) == (0, [])

@@ -2,12 +2,11 @@
 
 Promises 1 (acknowledged is kept), 2 (once). What the hub can do is measured first; then it is offered ten times that,
 or as much as one process can offer (the line says how much it was). The hub refuses what it has no room for at once,
-goes on with the rest, and is as before when it is over. `SEGUE_SECONDS` sets how long it lasts.
+goes on with the rest, and is as before when it is over.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -19,13 +18,13 @@ from segue.v1 import event_service_pb2
 from segue.wire import fact_to_wire
 
 from tests.calling import Caller, event, refusal, retry_after
-from tests.faults.watched import log_in, resident, told
+from tests.faults.trial import Trial
+from tests.faults.watched import log_in, resident
 from tests.serving import serving
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.trial, pytest.mark.timeout(600)]
 
-SECONDS = float(os.environ.get("SEGUE_SECONDS") or 3)
 BATCH, DEADLINE, TIMES = 50, 5.0, 10
 _MARK, _NAME = bytes(range(100, 116)), "O-000000"
 CUSTOMERS = 20_000
@@ -96,14 +95,16 @@ def closed_loop(offering: Offering, seconds: float, at_once: int) -> float:
 
 
 def test_f13_offered_ten_times_what_it_can_do_the_hub_goes_on_and_loses_nothing(tmp_path: Path) -> None:
+    trial = Trial("F13 ten times the load", small=3, ci=20, long=600)
+    seconds = trial.size
     with serving(tmp_path) as hub:
         caller = Caller(hub.address, hub.key("app"))
         offering = Offering(caller)
         closed_loop(offering, 0.5, 4)
-        peak = closed_loop(offering, SECONDS, 8)
+        peak = closed_loop(offering, seconds, 8)
         before, memory = offering.outcomes["acknowledged"], resident(hub.pid)
         began, offered, most = time.monotonic(), 0, 0
-        while (since := time.monotonic() - began) < SECONDS:
+        while (since := time.monotonic() - began) < seconds:
             if offered < since * peak * TIMES and offering.under_way < 20_000:
                 offering.offer()
                 offered += 1
@@ -122,18 +123,19 @@ def test_f13_offered_ten_times_what_it_can_do_the_hub_goes_on_and_loses_nothing(
 
         eventually(served, 60)
         normal = time.monotonic() - over
-        after = closed_loop(offering, min(SECONDS, 2.0), 8)
+        after = closed_loop(offering, 2.0, 8)
         limits = hub.status()["limits"]
         caller.close()
         assert hub.stop() == 0
         counted = Counter(fact.id.hex() for _, fact in log_in(hub.store))
         lost = sum(not counted[id_] for id_ in offering.acknowledged)
         doubled = sum(count > 1 for count in counted.values())
-        told(
-            "F13", peak_facts_s=round(peak * BATCH), offered_times=round(offered / took / peak, 1),
+        trial.report(
+            lasted_s=seconds, peak_facts_s=round(peak * BATCH), offered_times=round(offered / took / peak, 1),
             goodput_percent=round(100 * goodput / peak), normal_after_s=round(normal, 1),
-            after_percent=round(100 * after / peak), outcomes=dict(offering.outcomes), refused=limits["refused"],
-            abandoned=limits["abandoned"], hub_growth_mb=round((most - memory) / 1e6, 1),
+            after_percent=round(100 * after / peak), outcomes=str(dict(offering.outcomes)),
+            refused=str(limits["refused"]), abandoned=limits["abandoned"],
+            hub_growth_mb=round((most - memory) / 1e6, 1),
             acknowledged=len(offering.acknowledged), lost=lost, doubled=doubled,
         )  # fmt: skip
         assert (lost, doubled) == (0, 0)

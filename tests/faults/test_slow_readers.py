@@ -1,13 +1,12 @@
 """F12: streams that do not read are ended, and nobody else notices.
 
-Promises 3 (ordered) and 7 (never in the way). `SEGUE_STREAMS` sets how many streams there are, one in a hundred of them
-(at least two) stalled. Each stream that goes on is checked with the six watch checks. What ends a stalled stream is
-told to it once it reads again; until then its place is held, its memory is not.
+Promises 3 (ordered) and 7 (never in the way). The size is how many streams there are, one in a hundred
+of them (at least two) stalled. Each stream that goes on is checked with the six watch checks. What ends a stalled one
+is told to it once it reads again; until then its place is held, its memory is not.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from contextlib import ExitStack
@@ -18,16 +17,16 @@ import grpc
 import pytest
 
 from tests.calling import Caller, event, refusal, retry_after
-from tests.faults.watched import anomalies, caught_up, log_in, resident, told
+from tests.faults.trial import Trial
+from tests.faults.watched import anomalies, caught_up, log_in, resident
 from tests.serving import serving
 from tests.streaming import Stream
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
 _NARROW = (("grpc.http2.lookahead_bytes", 65536), ("grpc.http2.bdp_probe", 0))
 """A client that takes in little ahead of what it reads, so that what it does not read is noticed soon."""
-STREAMS = int(os.environ.get("SEGUE_STREAMS") or 40)
 CUSTOMERS = 20
 BIG = "x" * 2_000
 
@@ -37,7 +36,9 @@ def names(number: int) -> list[str]:
 
 
 def test_f12_stalled_streams_are_ended_and_the_others_go_on(tmp_path: Path) -> None:
-    stalled_count = max(2, STREAMS // 100)
+    trial = Trial("F12 slow readers", small=40, ci=300, long=1_000)
+    count = trial.size
+    stalled_count = max(2, count // 100)
     with serving(tmp_path) as hub, ExitStack() as stack:
         key, app_key = hub.key("chat"), hub.key("app")
 
@@ -56,7 +57,7 @@ def test_f12_stalled_streams_are_ended_and_the_others_go_on(tmp_path: Path) -> N
         stack.callback(app.close)
         for number in range(CUSTOMERS):
             app.send(event("transfer.started", f"account=SR-{number}", transfer_id=BIG))
-        reading = [opened(number) for number in range(STREAMS - stalled_count)]
+        reading = [opened(number) for number in range(count - stalled_count)]
         for number, stream in enumerate(reading):
             for place, name in enumerate(names(number), 1):
                 stream.subscribe(place, name)
@@ -68,7 +69,7 @@ def test_f12_stalled_streams_are_ended_and_the_others_go_on(tmp_path: Path) -> N
         for stream in stalled:
             for number in range(CUSTOMERS):
                 stream.subscribe(number + 1, f"account=SR-{number}")
-        eventually(lambda: len(hub.status()["instances"]) == STREAMS, 60)
+        eventually(lambda: len(hub.status()["instances"]) == count, 60)
         began, under_fire, ended_after = time.monotonic(), [], 0.0
         while not ended_after and time.monotonic() - began < 60:
             for number in range(CUSTOMERS):
@@ -93,8 +94,8 @@ def test_f12_stalled_streams_are_ended_and_the_others_go_on(tmp_path: Path) -> N
         wrong = [
             w for stream, truth in zip(reading, truths, strict=True) for w in anomalies(stream.history, truth, log)
         ]
-        told(
-            "F12", streams=STREAMS, stalled=stalled_count, ended_within_s=round(ended_after, 1),
+        trial.report(
+            streams=count, stalled=stalled_count, ended_within_s=round(ended_after, 1),
             calm_ms=round(statistics.median(calm) * 1000, 1), under_fire_ms=round(max(under_fire) * 1000, 1),
             hub_growth_mb=round(growth / 1e6, 1), anomalies=len(wrong),
         )  # fmt: skip

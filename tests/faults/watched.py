@@ -1,12 +1,10 @@
-"""What tests under fire share: the six watch checks over a stream's whole history, memory, and the line that is told.
+"""What tests under fire share: the six watch checks over a stream's whole history, and memory.
 
-Owns `anomalies`, `caught_up`, `log_in`, `resident`, `told`. A line goes to standard output for people; where
-`SEGUE_FAULTS_JSON` names a file, the figures are appended to it as JSON, a line each.
+Owns `anomalies`, `caught_up`, `log_in`, `resident`. Figures are told by `trial`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -82,12 +80,3 @@ def caught_up(stream: Stream, address: str, key: str) -> Truth:
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def told(test: str, **figures: object) -> None:
-    """One line for people, and one for programs."""
-    print(f"{test}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
-    path = os.environ.get("SEGUE_FAULTS_JSON")
-    if path:
-        with Path(path).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"test": test, **figures}) + "\n")
