@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from segue import adoption
+from segue import adoption, backoff
 from segue import outbox as outbox_module
-from segue import publisher as publisher_module
 from segue.config import Config
 from segue.domain.tally import Tally
 from segue.file_lock import FileLock
@@ -31,7 +30,7 @@ Done = Callable[[list[Verdict] | None, str, int], None]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tried again without waiting."""
-    monkeypatch.setattr(publisher_module, "jitter", lambda failures: 0.0)
+    monkeypatch.setattr(backoff, "jitter", lambda failures: 0.0)
 
 
 class Taking:
@@ -121,6 +120,30 @@ def test_an_exception_on_connecting_does_not_stop_publishing_for_ever(tmp_path: 
     assert not publishing.under_way
     told(publishing)
     assert (len(tries), outbox.delivered, outbox.waiting, publishing.last_error) == (3, 3, 0, "")
+    outbox.close()
+
+
+def test_what_could_not_reach_the_hub_goes_as_soon_as_a_stream_says_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: after repeated deaths of the hub facts waited up to 30 s, though the stream was up again."""
+    monkeypatch.setattr(backoff, "jitter", lambda failures: 30.0)
+    hub = Silent()
+    outbox = open_outbox(tmp_path, 3)
+    facts = publisher(outbox, hub)
+    facts.publish()
+    hub.fail()
+    facts.settle()
+    facts.publish()
+    assert hub.under_way == []
+    facts.welcomed()
+    facts.publish()
+    assert [count for count, _ in hub.under_way] == [3]
+    hub.under_way.pop()[1](None, "RESOURCE_EXHAUSTED: no room", 20_000)
+    facts.settle()
+    facts.welcomed()
+    facts.publish()
+    assert hub.under_way == [], "a pause that the hub asked for holds"
     outbox.close()
 
 
@@ -374,7 +397,7 @@ def test_an_answer_that_cannot_be_written_down_is_waited_out_and_counts_nothing(
 
     with monkeypatch.context() as broken:
         broken.setattr(outbox._journal, "settle", full)
-        broken.setattr(publisher_module, "jitter", lambda failures: 3600.0 * failures)
+        broken.setattr(backoff, "jitter", lambda failures: 3600.0 * failures)
         publishing.publish()
         with pytest.raises(sqlite3.OperationalError):
             publishing.settle()

@@ -44,6 +44,7 @@ class Publisher:
         self._results: deque[tuple[list[Row] | Statement, list[Verdict] | None, str, int]] = deque()
         self._retry_at = 0.0
         self._failures = 0
+        self._unreached = False
         self._batch = BATCH_ROWS
         self.under_way = False
         self.last_error = ""
@@ -67,6 +68,12 @@ class Publisher:
             self._connected().publish([row.body for row in rows], told, done)
         except Exception as error:  # noqa: BLE001  # a CA file that is not there yet, a row that cannot be read ...
             done(None, f"{type(error).__name__}: {error}", 0)
+
+    def welcomed(self) -> None:
+        """The hub is there again, says a stream: what could not reach it waits no longer. A pause it asked for holds."""
+        if self._unreached:
+            self._unreached, self._retry_at, self._failures = False, 0.0, 0
+            self._wake()
 
     def settle(self) -> list[bytes]:
         """Takes the results that came in; returns the ids of facts that the hub will never take."""
@@ -102,6 +109,7 @@ class Publisher:
     def _back_off(self, asked_ms: int = 0) -> None:
         self._outbox.unanswered()
         self._failures += 1
+        self._unreached = asked_ms <= 0
         self._retry_at = self._ticks() + pause(self._failures, asked_ms)
 
     def _told(self, statement: Statement, error: str, backoff_ms: int) -> None:

@@ -295,14 +295,12 @@ class Runtime:
         from .wire_sync import incoming_from_wire
 
         self._heard = self._system.ticks()
-        message = incoming_from_wire(response)
-        prepare(message)
+        message = prepare(incoming_from_wire(response))
         with self._lock:
             before = self.machine.plan
             self._send(self.machine.received(message, self.clock()))
-            plan, again = self.machine.plan, self.machine.reincarnated
-            self.machine.reincarnated = False
-            told, self.machine.told = self.machine.told, []
+            plan, again, told = self.machine.plan, self.machine.reincarnated, self.machine.told
+            self.machine.reincarnated, self.machine.told = False, []
             gapped = self.machine.state == GAPPED
         self.last_error = self.machine.errors[-1] if gapped else ""
         for tell in told:
@@ -311,6 +309,8 @@ class Runtime:
             self.persistence.keep_plan(plan)
         if again:
             self.record_reoffer()
+        if message.kind == "welcome":
+            self.publisher.welcomed()
         if message.kind in ("plan", "context", "bookmark", "welcome"):
             self.ready.set()
         return message.kind != "goodbye" and not gapped
