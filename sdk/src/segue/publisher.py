@@ -70,7 +70,7 @@ class Publisher:
             done(None, f"{type(error).__name__}: {error}", 0)
 
     def welcomed(self) -> None:
-        """The hub is there again, says a stream: what could not reach it waits no longer. A pause it asked for holds."""
+        """A stream says that the hub is there again: what could not reach it goes. A pause that it asked for holds."""
         if self._unreached:
             self._unreached, self._retry_at, self._failures = False, 0.0, 0
             self._wake()
