@@ -10,10 +10,9 @@ from collections import Counter, defaultdict
 from functools import cache
 from typing import Any
 
-from segue.domain.content import Content
 from segue.domain.derivation import derive
 from segue.domain.fact import RESERVATION, STATEMENTS, Fact
-from segue.domain.fold import step
+from segue.domain.fold import fold
 from segue.domain.identifier import Identifier, parse_identifier
 from segue.domain.identity import customer_of
 from segue.domain.plan import Plan
@@ -177,10 +176,8 @@ class Invariants:
             known = hub.contexts.find(identifier)
             if known is None:
                 continue
-            hers, apart = customer_of(plan.kinds, facts, identifier)
-            content = Content(apart=apart)
-            for fact in sorted((fact for fact in hers if fact.kind not in STATEMENTS), key=lambda fact: fact.order):
-                step(content, plan, fact)
+            hers, holding = customer_of(plan.kinds, facts, identifier)
+            content = fold(plan, hers, holding)
             if encode(hub.contexts.read(known.customer).content, plan) != encode(content, plan):
                 self.say(f"what the hub holds of {name} is not the fold of her facts")
 

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, Final
 
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 OUTSIDE = Context()
@@ -78,12 +78,17 @@ class Process:
         self.alive = False
 
 
+SPINS: Final = 100_000
+"""Rounds of the loop in one instant at most."""
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop in virtual time. What is run in an executor takes its time there, one after the other."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self._ticks = 0.0
+        self._rounds = 0
         self._chance = chance
         self._selector = self
         self._busy_until: dict[int, float] = {}
@@ -99,8 +104,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Instead of waiting for sockets, time passes."""
         if timeout is None:
             raise StandsStill(f"at {self._ticks:.6f} s nothing is scheduled any more")
+        self._rounds += 1
         if timeout > 0:
-            self._ticks = max(self._ticks, self._scheduled[0].when())
+            self._ticks, self._rounds = max(self._ticks, self._scheduled[0].when()), 0
+        elif self._rounds > SPINS:
+            raise StandsStill(f"at {self._ticks:.6f} s something runs and runs, and no time passes")
         return []
 
     def _process_events(self, event_list: list[Any]) -> None:
@@ -114,7 +122,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return super().call_soon(self._guarded(callback, context), *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
-        """As any loop, for processes that live."""
+        """As any loop, for processes that live; a wait takes a microsecond at least, or it would never be over."""
+        when = max(when, self._ticks + 1e-6) if when > self._ticks else when
         return super().call_at(when, self._guarded(callback, context), *args, context=context)
 
     @staticmethod
