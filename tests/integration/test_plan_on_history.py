@@ -100,6 +100,26 @@ def test_new_limits_decide_anew_who_is_one_and_old_ones_again(tmp_path: Path) ->
         assert hub.hub.store.verdicts() == {}
 
 
+def test_a_value_that_a_new_plan_blocks_holds_nobody_together_and_an_earlier_plan_holds_again(tmp_path: Path) -> None:
+    """Everybody who gave the shop's own number had become one; the plan that blocks it takes all of them apart."""
+    shop, plan = Identifier("phone", "+49301234567"), document(SKETCH)
+    with run_hub(store=tmp_path / "segue.db") as hub:
+        before = push(hub, plan)
+        publish(hub, [event("transfer.failed", START + n, account(n), shop, transfer_id="T") for n in range(3)])
+
+        def apart() -> int:
+            return len({hub.hub.contexts.find(account(n)).customer for n in range(3)})  # type: ignore[union-attr]  # there
+
+        assert apart() == 1
+        push(hub, {**plan, "blocked": [*plan.get("blocked", []), shop.value]})
+        assert apart() == 3
+        assert len(content(hub, account(1)).timeline) == 1
+        assert list(hub.hub.store.check()) == []
+        hub.call(hub.hub.plans.roll_back(before, "test"))
+        hub.call(hub.hub.sweep.idle())
+        assert apart() == 1
+
+
 def test_a_sweep_that_was_cut_off_is_done_at_the_next_start(tmp_path: Path) -> None:
     strict, loose = document(SKETCH), document(SKETCH)
     strict["identifiers"]["account"] |= {"per_customer": 1}

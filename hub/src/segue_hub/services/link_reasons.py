@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from segue.domain.identifier import IdentifierKinds
-from segue.domain.identity import ACCEPTED, PARTNERS, PER_CUSTOMER, RETRACTED, SEPARATED, SIZE, Link, Node
+from segue.domain.identity import ACCEPTED, BLOCKED, PARTNERS, PER_CUSTOMER, RETRACTED, SEPARATED, SIZE, Link, Node
 
 Customer = tuple[Node, ...]
 
@@ -30,6 +30,7 @@ def reason(
     say: dict[str, Callable[[], str]] = {
         ACCEPTED: lambda: "they are one",
         RETRACTED: lambda: "it was taken back: it never was",
+        BLOCKED: lambda: "one of the two stands for nobody (`blocked` in vocabulary.yaml)",
         SEPARATED: lambda: "somebody said that these customers are two, whatever links them",
         PER_CUSTOMER: lambda: _too_many(kinds, about, link, sides),
         SIZE: lambda: f"together they would have more than {about} identifiers",

@@ -156,7 +156,7 @@ class IdentifierKinds:
         rules = sorted(
             (name, kind.priority, kind.per_customer, self.partners(name)) for name, kind in self._kinds.items()
         )
-        return (self.most, *rules)
+        return (self.most, *sorted(self._blocked), *rules)
 
     def strength(self, identifier: Identifier) -> tuple[int, str, str]:
         """Sort key: the strongest identifier is the smallest."""

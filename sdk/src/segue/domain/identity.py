@@ -22,6 +22,7 @@ PARTNERS: Final = "PARTNERS"
 SEPARATED: Final = "SEPARATED"
 PER_CUSTOMER: Final = "PER_CUSTOMER"
 SIZE: Final = "SIZE"
+BLOCKED: Final = "BLOCKED"
 
 
 class Node(NamedTuple):
@@ -290,6 +291,9 @@ def partition(
     first: dict[tuple[Node, Node], Link] = {}
     for link in sorted(selection.live, key=lambda link: (link.at, link.id)):
         pair = selection.node(link.strong, link.at), selection.node(link.weak, link.at)
+        if kinds.is_blocked(link.strong) or kinds.is_blocked(link.weak):  # by a plan that came later than the fact
+            verdicts[link] = BLOCKED
+            continue
         verdicts[link] = ACCEPTED
         first.setdefault(pair, link)
     every = {name for link in verdicts for name in (link.strong, link.weak)} | set(names)
@@ -356,7 +360,7 @@ def customer_of(kinds: IdentifierKinds, facts: Iterable[Fact], name: Identifier)
 
 
 __all__ = [
-    "ACCEPTED", "ENDING", "PARTNERS", "PER_CUSTOMER", "RETRACTED", "RETRACTION", "SEPARATED", "SEPARATION",
+    "ACCEPTED", "BLOCKED", "ENDING", "PARTNERS", "PER_CUSTOMER", "RETRACTED", "RETRACTION", "SEPARATED", "SEPARATION",
     "SIZE", "STATEMENTS", "Cluster", "Link", "Node", "Partition", "Selection", "Statement", "customer_of", "links_of",
     "partition", "peers", "refusal", "select", "statement_of",
 ]  # fmt: skip
