@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import segue
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from segue.domain.identifier import Identifier
@@ -44,6 +46,20 @@ def test_a_context_that_cannot_be_read_keeps_what_is_held_and_the_stream_goes_on
     assert (one.version, two.version) == (7, 7)
     assert machine.state != "GAPPED"
     assert [error.partition(":")[0] for error in machine.errors] == ["FRAME_UNREADABLE"]
+
+
+def test_a_touchpoint_hears_past_a_context_that_cannot_be_read(tmp_path: Path) -> None:
+    """Regression: the guard was there, and the runtime took the message as it was before it."""
+    with closing(segue.Touchpoint("chat", hub="", state=tmp_path)) as chat:
+        runtime = chat.runtime()
+        runtime.machine.connected()
+        held, _ = runtime.machine.subscribe(Identifier("account", "1"), "service")
+        broken, good = frame(held.number, ["of", "another", "shape"]), frame(held.number, [1, None, 3, 2**62])
+        broken.seq, good.seq = 1, 2
+        assert runtime.hear(broken)
+        assert runtime.hear(good)
+        assert held.version == 7
+        assert [error.partition(":")[0] for error in runtime.machine.errors] == ["FRAME_UNREADABLE"]
 
 
 @pytest.mark.parametrize(
