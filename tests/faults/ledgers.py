@@ -30,7 +30,7 @@ while not stopping.is_set():
     if len(last) % 5 == 1 and not app.runtime().outbox.unjournalled:  # `durable` waits for a second at most
         for id_ in last[-5:]:
             os.write(ledger, f"kept {id_}\\n".encode())
-    time.sleep(float(sys.argv[6]))
+    time.sleep(float(sys.argv[6]))  # the pace of the host, no wait for anything
 app.flush(30)
 losses = sum(app.status()["losses"].values())
 waiting = app.status()["waiting"]

@@ -53,7 +53,7 @@ with app.session(account="P-1", wait=0) as session:
         session.track("transfer.started", transfer_id="T", durable=number % 3 == 2)
         if number % 3 == 2:
             while app.runtime().outbox.unjournalled:  # `durable` waits for a second at most
-                time.sleep(0.001)
+                time.sleep(0.001)  # between looks at that condition
             for id_ in last:
                 os.write(ledger, f"kept {id_}\\n".encode())
             last.clear()

@@ -42,7 +42,7 @@ for number in range(int(count)):
     session.track("transfer.started", transfer_id="T", durable=number % 10 == 9)
     if number % 10 == 9:
         while app.runtime().outbox.unjournalled:  # `durable` waits for a second at most
-            time.sleep(0.001)
+            time.sleep(0.001)  # between looks at that condition
         os.writev(ledger, [f"kept {id_}\\n".encode() for id_ in last])
         last.clear()
 app.flush(30)

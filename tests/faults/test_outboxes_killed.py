@@ -118,7 +118,7 @@ with app.session(account="K-2", wait=5) as session:
     assert app.flush(10)
     ordinals = app.runtime().outbox._ordinals[1]
     while ordinals.reserved > ordinals.handed_out:
-        time.sleep(0.01)
+        time.sleep(0.01)  # between looks at that condition
     app.runtime()._housekeep()
     print("rests", flush=True)
     sys.stdin.read()

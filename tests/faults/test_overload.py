@@ -111,7 +111,7 @@ def test_f13_offered_ten_times_what_it_can_do_the_hub_goes_on_and_loses_nothing(
                 if offered % 50 == 0:
                     most = max(most, resident(hub.pid))
             else:
-                time.sleep(0.001)
+                time.sleep(0.001)  # the pace of an open loop, no wait for anything
         took = time.monotonic() - began
         goodput = (offering.outcomes["acknowledged"] - before) / took
         over = time.monotonic()

@@ -35,7 +35,7 @@ for number in range(int(count)):
     began = time.perf_counter()
     session.track("transfer.started", transfer_id="T")
     slowest = max(slowest, time.perf_counter() - began)
-    time.sleep(0.001)
+    time.sleep(0.001)  # the pace of the host, no wait for anything
 held = app.runtime().outbox.unjournalled
 told = app.flush(60)
 status = app.status()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .domain import claim as words
 from .domain.choice import NO
@@ -29,18 +29,16 @@ class Coordination:
     _claims: dict[str, int]
     _renewed: dict[str, int]
 
-    @property
-    def _runtime(self) -> Runtime:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the session that this is part of has
 
-    def context(self) -> Context:
-        """What is known now."""
-        raise NotImplementedError
+        @property
+        def _runtime(self) -> Runtime: ...
 
-    def _tell(
-        self, kind: str, type_: str, properties: Mapping[str, Any], occurred_at: datetime | None, lane: int
-    ) -> bool:
-        raise NotImplementedError
+        def context(self) -> Context: ...
+
+        def _tell(
+            self, kind: str, type_: str, properties: Mapping[str, Any], occurred_at: datetime | None, lane: int
+        ) -> bool: ...
 
     # -- claims --------------------------------------------------------------------------------------------------------
 

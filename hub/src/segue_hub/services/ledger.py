@@ -305,7 +305,7 @@ class Ledger:
 
         try:
             await self.write(write)
-        except BaseException:
+        except BaseException:  # also where it was cancelled: what was to be written waits for the next unit
             self._memberships.lost(changes)
             self._orders = orders + self._orders
             self._heard = heard | self._heard

@@ -156,7 +156,7 @@ def _from_file(path: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # also a SystemExit of the file: half a module may not be found by the next one
         del sys.modules[name]
         raise
     return module

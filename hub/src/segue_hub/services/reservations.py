@@ -289,7 +289,7 @@ class Reservations:
                 self._leave(taken[through:])
                 del taken[through:]
             task = asyncio.ensure_future(work())
-        except BaseException:
+        except BaseException:  # also where whoever waits was cancelled: nobody would leave the line for it
             self._leave(taken)
             raise
         task.add_done_callback(lambda _: self._leave(taken))
@@ -300,7 +300,7 @@ class Reservations:
         turn.count += 1
         try:
             await turn.lock.acquire()
-        except BaseException:
+        except BaseException:  # likewise
             self._forget(key, turn)
             raise
         taken.append(key)
