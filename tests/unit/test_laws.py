@@ -96,6 +96,23 @@ def test_a_fork_never_changes_what_it_was_taken_from(facts: list[Fact]) -> None:
         assert encode(stepped(original, facts[cut:]), PLAN) == folded(facts)
 
 
+@law(60)
+@given(logs(least=1, most=30), st.randoms(use_true_random=False))
+def test_forks_of_forks_share_and_never_change_one_another(facts: list[Fact], chance: random.Random) -> None:
+    """Each holds some first facts; the one that goes on is any of them, also one that others were forked from."""
+    held = [(Content(), 0)]
+    for _ in range(2 * len(facts)):
+        place = chance.randrange(len(held))
+        content, count = held[place]
+        if chance.random() < 0.4:
+            held.append((content.fork(), count))
+        elif count < len(facts):
+            step(content, PLAN, facts[count])
+            held[place] = content, count + 1
+    for content, count in held:
+        assert encode(content, PLAN) == folded(facts[:count])
+
+
 # Time.
 
 

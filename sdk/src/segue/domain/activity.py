@@ -20,7 +20,8 @@ MOST: Final = 64
 
 
 class Activity:
-    """What is kept of one channel or event type. Changed in place by the one who folds; `Content.fork` copies it.
+    """What is kept of one channel or event type. Contents share it: who folds changes in place what is its own, and
+    copies first what is not.
 
     The instants stand side by side in an array: as objects they would lie anywhere in memory, and every fact that is
     folded would have to touch all of them.
@@ -28,25 +29,27 @@ class Activity:
     Attributes:
         total: how many were ever seen.
         recent: the newest instants, oldest first, at most the limit given to `see`.
+        owner: the mark of the content that may change it (`Content.owner`); None where all have to copy it.
     """
 
-    __slots__ = ("recent", "total")
+    __slots__ = ("owner", "recent", "total")
 
-    def __init__(self, total: int, recent: array[int]) -> None:
+    def __init__(self, total: int, recent: array[int], owner: object = None) -> None:
         self.total = total
         self.recent = recent
+        self.owner = owner
 
-    def copy(self) -> Activity:
-        """One that can be changed without touching this one."""
-        return Activity(self.total, self.recent[:])
+    def copy(self, owner: object) -> Activity:
+        """One that its owner can change without touching this one."""
+        return Activity(self.total, self.recent[:], owner)
 
     def see(self, at: int, limit: int) -> None:
         """One more occurrence, which sorts last."""
         self.total += 1
         recent = self.recent
         recent.append(at)
-        if len(recent) > limit:
-            del recent[:-limit]
+        while len(recent) > limit:
+            del recent[0]  # one nearly always, and half of what a slice costs
 
     @property
     def last(self) -> int:

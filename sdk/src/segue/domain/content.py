@@ -1,8 +1,8 @@
 """The content of a context: all that is folded about one customer.
 
 Owns the state that `fold` builds and copies. It is content only: version, plan and freshness are the envelope's
-(semantics VE1). Containers and activities are changed in place by the one who folds; what else they hold is replaced,
-never changed, so that `fork` is a copy of containers.
+(semantics VE1). Containers are changed in place by the one who folds, and activities that are its own; what else they
+hold is replaced, never changed, so that `fork` is a copy of containers.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Content:
         apart: identifiers that the customer's facts name and that are not the customer's: their links do not hold.
         retracted: links that were taken back. This and what follows is of the hub and its store only.
         begins: when identifiers begin anew that have not done so yet, as of the last fact that linked any; rising.
+        owner: marks the activities that no other content shares.
     """
 
     at: int = 0
@@ -97,12 +98,14 @@ class Content:
     apart: frozenset[Identifier] = frozenset()
     retracted: Mapping[Pair, Retracted] = NOTHING
     begins: tuple[tuple[int, Identifier], ...] = ()
+    owner: object = field(default_factory=object, compare=False, repr=False)
 
     def fork(self) -> Content:
         """A copy that can be folded further without touching this one."""
+        self.owner = object()  # what was its own is shared from here on
         return Content(
             self.at, self.through, self.facts, dict(self.groups), self.traits, self.consents, self.subscriptions,
-            list(self.timeline), {name: seen.copy() for name, seen in self.activity.items()}, dict(self.interactions),
+            list(self.timeline), dict(self.activity), dict(self.interactions),
             dict(self.journeys), list(self.ended), self.tallies, list(self.decisions), list(self.actions),
             dict(self.caps), self.reservations, self.confirmed, self.claims, self.exposures, self.choices,
             self.next_due, self.hidden, self.apart, self.retracted, self.begins,

@@ -107,9 +107,10 @@ def step(content: Content, plan: Plan, fact: Fact) -> None:
             coordinate(content, fact)
         return
     fact.forget()
-    content.timeline.append(fact)
-    if len(content.timeline) > plan.timeline:
-        del content.timeline[: -plan.timeline]
+    timeline = content.timeline
+    timeline.append(fact)
+    while len(timeline) > plan.timeline:
+        del timeline[0]  # one nearly always
 
 
 def _select(content: Content, plan: Plan, fact: Fact) -> None:
@@ -142,11 +143,11 @@ def _event(content: Content, plan: Plan, fact: Fact) -> None:
             hidden = content.hidden
             matchers = () if "journeys" in hidden else tuple(m for m in matchers if hidden.isdisjoint(m.map.inputs))
         recognise(content, plan, fact, matchers)
-    activity = content.activity
+    activity, owner = content.activity, content.owner
     for name, kept in reaction.kept:
-        seen = activity.get(name)
-        if seen is None:
-            seen = activity[name] = NONE.copy()
+        seen = activity.get(name, NONE)
+        if seen.owner is not owner:
+            seen = activity[name] = seen.copy(owner)
         seen.see(at, kept)
     reference = fact.interaction
     if reference is not None:
