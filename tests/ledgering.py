@@ -17,7 +17,7 @@ from segue.domain.fold import fold
 from segue.domain.grant import everything
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
-from segue.wire import fact_from_bytes, fact_to_bytes
+from segue.wire import fact_from_bytes, fact_to_bytes, facts_from_bytes
 from segue_hub.app import _Listeners
 from segue_hub.services.audiences import Audiences
 from segue_hub.services.contexts import Contexts
@@ -85,7 +85,7 @@ class Parts:
         self.plans = Plans(store, self.clock)
         if plan is not None:
             self.plans.current = plan
-        self.contexts = Contexts(store, self.plans, fact_from_bytes, 1000)
+        self.contexts = Contexts(store, self.plans, facts_from_bytes, 1000)
         self.timers = Timers(self.clock)
         self.ingest = Ingest(store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, pytest.fail)
         self.workspace = WorkspaceLog(store, self.plans, self.clock, fact_to_bytes, fact_from_bytes)

@@ -15,7 +15,7 @@ from segue.domain.fold import advance
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
 from segue.domain.section import encode
-from segue.wire import fact_from_bytes, fact_to_bytes
+from segue.wire import fact_from_bytes, fact_to_bytes, facts_from_bytes
 from segue_hub.services.affected import Affected
 from segue_hub.services.blocked_values import BlockedValues
 from segue_hub.services.contexts import Contexts
@@ -92,7 +92,7 @@ class Lives:
         self.now = BEGIN
         self.plans = Plans(self.store, self.clock)
         self.plans.current = plan
-        self.contexts = Contexts(self.store, self.plans, fact_from_bytes)
+        self.contexts = Contexts(self.store, self.plans, facts_from_bytes)
         self.moments = Moments(self.store, self.plans, self.clock, fact_from_bytes)
         self.identities = Identities(self.store)
         self.past = Past(self.store, self.identities, fact_from_bytes)

@@ -75,7 +75,7 @@ def test_a_late_fact_of_a_long_life_is_folded_from_a_mark_and_not_from_the_first
         hub.publish([facts])
         contexts, decoded = hub.hub.contexts, []
         decode = contexts._decode
-        monkeypatch.setattr(contexts, "_decode", lambda body: decoded.append(body) or decode(body))
+        monkeypatch.setattr(contexts, "_decode", lambda bodies: decoded.extend(bodies) or decode(bodies))
         hub.publish([[telling.event((len(facts) - 100) * MINUTE + 1, ANN)]])
         # Marks are dense there, but for the forks of the newest facts; and no fact is read that came before the mark.
         assert 100 < len(decoded) <= 100 + 2 * NEAR_EVERY + 3 * FORK_EVERY

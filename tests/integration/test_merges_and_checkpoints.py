@@ -16,7 +16,7 @@ from segue.domain.fact import Fact
 from segue.domain.grant import everything
 from segue.domain.identifier import parse_identifier
 from segue.domain.plan import Plan
-from segue.wire import fact_from_bytes, fact_to_bytes
+from segue.wire import fact_from_bytes, fact_to_bytes, facts_from_bytes
 from segue_hub.app import _Listeners
 from segue_hub.server.context_service import Projections
 from segue_hub.services import ingest
@@ -51,7 +51,7 @@ class Parts:
         self.plans = Plans(self.store, self.clock)
         if sketch is not None:
             self.plans.current = Plan(document(sketch))
-        self.contexts = Contexts(self.store, self.plans, fact_from_bytes, heads)
+        self.contexts = Contexts(self.store, self.plans, facts_from_bytes, heads)
         self.timers = Timers(self.clock)
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
         self.fan_out = FanOut(self.contexts)

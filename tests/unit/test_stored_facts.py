@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.fact import EVENT, KINDS, Fact
+from segue.domain.identifier import Identifier
+from segue.domain.interaction import InteractionRef
 from segue.v1 import fact_pb2
-from segue.wire import fact_from_bytes, fact_from_wire, fact_to_bytes, fact_to_wire, stamped
+from segue.wire import fact_from_bytes, fact_from_wire, fact_to_bytes, fact_to_wire, facts_from_bytes, stamped
 
 from tests.building import action, consent, decision, fact, link, subscription, trait
 from tests.unit.logs import law, logs
@@ -37,6 +41,21 @@ def test_what_is_stored_reads_back_as_the_fact_that_was_folded(
         assert fact_from_bytes(fact_to_bytes(admitted)) == admitted
 
 
+@law(100)
+@given(logs(least=1, most=30), st.randoms(use_true_random=False))
+def test_many_are_read_as_they_are_one_by_one(facts: list[Fact], chance: random.Random) -> None:
+    told = []
+    for number, each in enumerate(facts):
+        values = chance.sample(["A-1", "A-2", "c"], 1 + number % 2)
+        names = tuple(Identifier(chance.choice(["account", "cookie"]), value) for value in values)
+        call = InteractionRef("i-1", "inbound", "") if chance.random() < 0.3 else None
+        told.append(
+            Fact(each.id, each.kind, each.type, each.occurred_at, each.seq, names, "ivr", "desk", call, each.raw)
+        )
+    stored = [fact_to_bytes(each) for each in told]
+    assert list(facts_from_bytes(stored)) == [fact_from_bytes(each) for each in stored]
+
+
 EACH_KIND = [
     fact("help.searched", "0s", visit="V1", query="transfer"), link("0s", "account=A-1", "cookie=c"),
     trait("value_tier", "high", "0s"), consent("marketing", "denied", "0s"), subscription("offers", "opted_in", "0s"),
@@ -55,6 +74,7 @@ def test_every_kind_is_read_with_names_that_all_facts_share(each: Fact) -> None:
     assert one.channel is other.channel
     assert [name.kind for name in one.identifiers] == [name.kind for name in each.identifiers]
     assert all(a.kind is b.kind for a, b in zip(one.identifiers, other.identifiers, strict=True))
+    assert next(iter(facts_from_bytes([fact_to_bytes(each)]))) == one
 
 
 @pytest.mark.parametrize(("unknown", "kept"), [(40, True), (1_000_000, False)])

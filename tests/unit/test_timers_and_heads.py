@@ -11,7 +11,7 @@ from segue.domain.content import Content
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
 from segue.domain.plan import Plan
-from segue.wire import fact_from_bytes
+from segue.wire import facts_from_bytes
 from segue_hub.services.contexts import Contexts
 from segue_hub.services.head import FORK_EVERY, Head
 from segue_hub.services.plans import Plans
@@ -134,7 +134,7 @@ def test_late_facts_now_and_then_leave_a_head_bounded_and_right() -> None:
 def test_the_head_that_nobody_asked_for_goes_first() -> None:
     store = MemoryStore()
     plans = Plans(store, lambda: BEGIN)
-    contexts = Contexts(store, plans, fact_from_bytes, heads=3)
+    contexts = Contexts(store, plans, facts_from_bytes, heads=3)
 
     def keep(customer: int) -> None:
         contexts._keep(customer, Head(Content(), 1, whole=True, checkpointed=1), plans.current)

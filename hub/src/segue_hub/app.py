@@ -39,7 +39,7 @@ from segue.v1 import (
     sync_pb2,
     sync_pb2_grpc,
 )
-from segue.wire import fact_from_bytes, fact_to_bytes, stamped
+from segue.wire import fact_from_bytes, fact_to_bytes, facts_from_bytes, stamped
 
 from .clock import SystemClock
 from .http.side_port import SidePort
@@ -176,7 +176,7 @@ class Hub:
         self.store: Store = store
         self.plans = Plans(self.store, self.clock)
         self.workspace = WorkspaceLog(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes)
-        self.contexts = Contexts(self.store, self.plans, fact_from_bytes, settings.heads)
+        self.contexts = Contexts(self.store, self.plans, facts_from_bytes, settings.heads)
         self.pressure = Pressure()
         self.ingest = Ingest(
             self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, self._on_broken, stamped,

@@ -6,7 +6,7 @@ Owns the only place that knows both `domain` and `v1`. A fact's properties stay 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from sys import intern
 from typing import Any, Final
@@ -136,10 +136,7 @@ def fact_from_wire(message: fact_pb2.Fact) -> Fact:
         raise FactError("has no body", field="body", cure="Set one of event, link, trait, consent, subscription ...")
     else:
         raw = properties_bytes(_properties(message, kind))
-    reference = None
-    if message.HasField("interaction"):
-        found = message.interaction
-        reference = InteractionRef(found.id, found.direction, found.outcome)
+    reference = _reference(message.interaction) if message.HasField("interaction") else None
     names = message.identifiers
     if len(names) == 1:  # nearly always: to walk through a message's list costs twice as much
         name = names[0]
@@ -211,6 +208,34 @@ def fact_to_bytes(fact: Fact) -> bytes:
 def fact_from_bytes(data: bytes) -> Fact:
     """The fact of `fact_to_bytes`."""
     return fact_from_wire(fact_pb2.Fact.FromString(data))
+
+
+def facts_from_bytes(bodies: Iterable[bytes]) -> Iterator[Fact]:
+    """The facts of `fact_to_bytes`, each when its turn comes; quicker for the many of one customer than one by one.
+
+    What nearly all of them are, an event of one identifier, is read here, and identifiers that come again are shared.
+    """
+    parse, known = fact_pb2.Fact.FromString, dict[str, tuple[Identifier, ...]]()
+    for body in bodies:
+        message = parse(body)
+        raw, names = message.event.properties, message.identifiers
+        if not raw or len(names) != 1:
+            yield fact_from_wire(message)
+            continue
+        name = names[0]
+        value, kind = name.value, name.kind
+        identifiers = known.get(value)
+        if identifiers is None or identifiers[0].kind != kind:
+            identifiers = known[value] = (_identifier((intern(kind), value)),)
+        reference = _reference(message.interaction) if message.HasField("interaction") else None
+        yield Fact(
+            message.id, EVENT, intern(message.type), message.occurred_at, message.seq, identifiers,
+            intern(message.channel), intern(message.touchpoint), reference, raw,
+        )  # fmt: skip
+
+
+def _reference(message: fact_pb2.Interaction) -> InteractionRef:
+    return InteractionRef(message.id, message.direction, message.outcome)
 
 
 def identifier_to_wire(identifier: Identifier) -> fact_pb2.Identifier:

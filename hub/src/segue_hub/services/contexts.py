@@ -6,8 +6,9 @@ context is a checkpoint, written lazily; the log is the truth.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import orjson
@@ -31,6 +32,9 @@ LOOKED_AT: Final = 16
 """Heads looked at for one to let go of; where all are in use, the oldest goes."""
 CHECKPOINTS: Final = 512
 """Evicted contexts taken along by one unit of writing at most."""
+Decode = Callable[[Iterable[bytes]], Iterable[Fact]]
+BEFORE: Final = (-1, -1, b"")
+"""The order of no fact: all sort after it."""
 
 
 def dumps(plain: section.Plain) -> bytes:
@@ -44,11 +48,11 @@ class Contexts:
     Args:
         store: facts and checkpoints.
         plans: the plan in force.
-        decode: a fact as the store keeps it.
+        decode: facts as the store keeps them, each when its turn comes.
         heads: how many live contents are kept.
     """
 
-    def __init__(self, store: Store, plans: Plans, decode: Callable[[bytes], Fact], heads: int = HEADS) -> None:
+    def __init__(self, store: Store, plans: Plans, decode: Decode, heads: int = HEADS) -> None:
         self._store = store
         self._plans = plans
         self._decode = decode
@@ -175,7 +179,8 @@ class Contexts:
         if checkpoint.plan != plan.folded_as(content.at):
             return self._fold(customer, plan)
         rows = self._store.facts(self._leaves(customer), checkpoint.position)
-        tail = sorted(((row.position, self._decode(row.body)) for row in rows), key=lambda entry: entry[1].order)
+        rows.sort()
+        tail = list(zip([row.position for row in rows], self._decode([row.body for row in rows]), strict=True))
         names = {name for name, _ in members}
         head = Head(content, checkpoint.position, whole=False, checkpointed=checkpoint.position)
         for _, fact in tail:
@@ -192,7 +197,7 @@ class Contexts:
         with self._store.snapshot():
             members = self._store.members(customer)
             rows = self._store.facts([Leaf(own.number, own.bucket, own.since, own.until) for _, own in members])
-        facts = [(row.position, self._decode(row.body)) for row in rows]
+        facts = list(zip([row.position for row in rows], self._decode([row.body for row in rows]), strict=True))
         if wanted is not None:
             facts = [(position, fact) for position, fact in facts if wanted(position, fact)]
         head = head_of(plan, facts, [(name, own.since) for name, own in members])
@@ -202,9 +207,9 @@ class Contexts:
     def _folded_late(self, customer: int, head: Head, entry: Entry, plan: Plan) -> Head:
         """A head with a late fact: from the newest mark before it, or from the first fact."""
         rewound = head.rewound(entry.fact)
-        through = rewound.content.through if rewound is not None else None
-        if rewound is None or through is None:
+        if rewound is None:
             return self._fold(customer, plan)
+        through = rewound.content.through or BEFORE
         with self._store.snapshot():
             members = self._store.members(customer)
             if max((own.moved for _, own in members), default=NEVER) != head.moved:
@@ -212,9 +217,10 @@ class Contexts:
             leaves = [Leaf(own.number, own.bucket, max(own.since, through[0]), own.until) for _, own in members]
             rows = self._store.facts(leaves, rewound.position)
         # What a unit brought that is not folded yet may be earlier than the mark: it has its turn later.
-        found = [(row.position, self._decode(row.body)) for row in rows if row.position <= entry.position]
-        ordered = sorted([(fact.order, position, fact) for position, fact in found])
-        rewound.follow(plan, [(position, fact) for order, position, fact in ordered if order > through])
+        rows = [row for row in rows if row.position <= entry.position]
+        rows.sort()
+        del rows[: bisect_right(rows, (*through, entry.position))]
+        rewound.follow(plan, [row.position for row in rows], self._decode([row.body for row in rows]))
         self.counts["refolds"] += 1
         rewound.position = entry.position
         return rewound
@@ -266,8 +272,8 @@ class Contexts:
 
     def facts(self, customer: int) -> list[Fact]:
         """All facts of a customer, in their order."""
-        found = [self._decode(row.body) for row in self._store.facts(self._leaves(customer))]
-        return sorted(found, key=lambda fact: fact.order)
+        rows = sorted(self._store.facts(self._leaves(customer)))
+        return list(self._decode([row.body for row in rows]))
 
     def eras(self, customer: int) -> Eras:
         """A customer's identifiers, each with when it began."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import islice
 from typing import Final, NamedTuple
 
 from segue.domain.content import Content
@@ -57,8 +57,8 @@ class Head:
     """
 
     __slots__ = (
-        "_after", "_base", "_far", "_holding", "_mark", "_marks", "_middle", "_next_mark", "_tail", "checkpointed",
-        "content", "moved", "position", "used",
+        "_after", "_base", "_far", "_holding", "_mark", "_marks", "_middle", "_next_mark", "_tail", "_whole",
+        "checkpointed", "content", "moved", "position", "used",
     )  # fmt: skip
 
     def __init__(self, content: Content, position: int, *, whole: bool, checkpointed: int = 0) -> None:
@@ -68,7 +68,8 @@ class Head:
         self.moved = 0
         self.used = True
         # None stands for the beginning: most customers have few facts, and no fork is kept for them.
-        self._base = None if whole and content.through is None else content.fork()
+        self._whole = whole and content.through is None
+        self._base = None if self._whole else content.fork()
         self._tail: list[Fact] = []
         self._middle: Content | None = None
         self._mark = 0
@@ -105,36 +106,49 @@ class Head:
             self._after = (self._after[middle is not None], self.position)
         return STEP
 
-    def follow(self, plan: Plan, facts: Sequence[tuple[int, Fact]]) -> None:
+    def follow(self, plan: Plan, positions: Sequence[int], facts: Iterable[Fact]) -> None:
         """Folds many at once that sort last, in their order; forks are taken behind the newest of them only.
 
         Args:
             plan: to fold by.
-            facts: with their positions.
+            positions: of the facts.
+            facts: taken one at a time: what is decoded only then is still near at hand when it is folded.
         """
-        content, behind = self.content, len(facts) - 3 * FORK_EVERY
+        content, behind, coming = self.content, len(positions) - 3 * FORK_EVERY, iter(facts)
         if behind > 0:
-            # Of each fact, the first position of it and of all that sort after it.
-            first = list(accumulate((position for position, _ in reversed(facts)), min))[::-1]
-            for place in range(behind):
-                fact = facts[place][1]
-                if fact.kind is not EVENT and fact.kind in STATEMENTS:
-                    continue
-                step(content, plan, fact)
-                if content.facts >= self._next_mark and (
-                    behind - place <= NEAR * NEAR_EVERY or content.facts >= self._last_mark + MARK_EVERY
-                ):
-                    self._keep(Mark(content.fork(), first[place + 1] - 1))
-            after = first[behind] - 1
+            marks, place, near = [], 0, behind - NEAR * NEAR_EVERY
+            last, due = self._last_mark, self._next_mark
+            while place < behind:
+                # No mark is due before so many more: nothing is asked at each of them.
+                wanted = due if place > near else max(due, min(last + MARK_EVERY, content.facts + near - place + 1))
+                count = min(behind - place, max(1, wanted - content.facts))
+                for fact in islice(coming, count):
+                    step(content, plan, fact)
+                place += count
+                if content.facts >= due and (place > near or content.facts >= last + MARK_EVERY):
+                    marks.append((content.fork(), place))
+                    last, due = content.facts, content.facts + NEAR_EVERY
+            after = min(positions[behind:]) - 1
             self._base, self._tail, self._middle, self._mark = content.fork(), [], None, 0
             self._after = (after, after)
             self.position = after  # forks of the newest know no more than that
-        for _, fact in facts[max(behind, 0) :]:
+            self._keep_all(marks, positions[:behind], after)
+        for fact in coming:
             self.apply(plan, fact)
 
     @property
     def _last_mark(self) -> int:
         return self._marks[-1].content.facts if self._marks else 0
+
+    def _keep_all(self, marks: Sequence[tuple[Content, int]], positions: Sequence[int], after: int) -> None:
+        """Keeps marks, each with how many of the facts at these positions are in it; the rest came `after` one."""
+        end, found = len(positions), list[Mark]()
+        for content, place in reversed(marks):
+            after = min([after + 1, *positions[place:end]]) - 1
+            end = place
+            found.append(Mark(content, after))
+        for mark in reversed(found):
+            self._keep(mark)
 
     def _keep(self, mark: Mark) -> None:
         marks = self._marks
@@ -162,18 +176,23 @@ class Head:
                 content.apart |= names
 
     def rewound(self, fact: Fact) -> Head | None:
-        """As it was at the newest mark before a fact, for what follows to be folded again; None where there is none.
+        """As it was at the newest mark before a fact, or at the beginning where that is known, for what follows to be
+        folded again; None where neither is.
 
         Its position is that of the mark: all facts that are not in it came later.
         """
         self._forget_marks(fact)
-        if not self._marks:
+        if self._marks:
+            mark = self._marks[-1]
+            head = Head(mark.content.fork(), mark.after, whole=False, checkpointed=self.checkpointed)
+            head.hold_apart(self.content.apart)
+            head._next_mark = mark.content.facts + NEAR_EVERY
+        elif self._whole:
+            head = Head(self._beginning(), 0, whole=True, checkpointed=self.checkpointed)
+        else:
             return None
-        mark = self._marks[-1]
-        head = Head(mark.content.fork(), mark.after, whole=False, checkpointed=self.checkpointed)
-        head.hold_apart(self.content.apart)
+        head._holding, head._whole = self._holding, self._whole
         head.moved, head._marks, head._far = self.moved, self._marks, self._far
-        head._next_mark = mark.content.facts + NEAR_EVERY
         return head
 
     def _beginning(self) -> Content:
@@ -226,6 +245,6 @@ def head_of(plan: Plan, facts: Iterable[tuple[int, Fact]], eras: Eras) -> Head:
     found = sorted(facts, key=lambda entry: entry[1].order)
     head = Head(Content(), 0, whole=True)
     head.hold(holding([fact for _, fact in found], eras, plan.kinds))
-    head.follow(plan, found)
+    head.follow(plan, [position for position, _ in found], (fact for _, fact in found))
     head.position = max((position for position, _ in found), default=0)
     return head

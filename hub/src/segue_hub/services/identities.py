@@ -14,7 +14,7 @@ from segue.domain.identifier import Identifier
 from segue.domain.identity import Node, Partition, Selection
 from segue.domain.instant import NEVER, instant_text
 
-from ..storage.ports import ALL, Known, Leaf, LinkRow, Links, Row, StatementRow, Store, Until, bucket_of
+from ..storage.ports import ALL, FactRow, Known, Leaf, LinkRow, Links, StatementRow, Store, Until, bucket_of
 from .failure import not_found
 from .linkage import Linkage, Part
 from .moments import Moment
@@ -114,7 +114,7 @@ class LinkMemory:
         """See `ports.Links.eras`."""
         return self._reader.eras(number)
 
-    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[Row]:
+    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[FactRow]:
         """See `ports.Links.facts`."""
         return self._reader.facts(leaves, after)
 

@@ -19,7 +19,7 @@ from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
 
-from ..storage.ports import CUT, Leaf, Row, Store, bucket_of
+from ..storage.ports import CUT, FactRow, Leaf, Store, bucket_of
 from .head import Head
 from .identities import Identities, LinkMemory
 from .moments import LATEST, Moment
@@ -190,7 +190,7 @@ class Recollection:
         reach = Reach(self._through, order=(0, 0, b"") if by_order else None)
         self.entries.sort(key=reach.key)
 
-    def _decoded(self, rows: Sequence[tuple[int, Row]], into: list[Entry]) -> Slices:
+    def _decoded(self, rows: Sequence[tuple[int, FactRow]], into: list[Entry]) -> Slices:
         for index, (number, row) in enumerate(rows):
             if row.position <= self._through:
                 into.append(Entry(row.position, self._decode(row.body), number))

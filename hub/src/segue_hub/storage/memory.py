@@ -15,7 +15,20 @@ from segue.domain.identifier import Identifier
 
 from .memory_ledger import MemoryLedger
 from .memory_unit import MemoryUnit
-from .ports import ALL, Checkpoint, Key, Known, Leaf, LinkRow, Row, StatementRow, StoredBook, StoredPlan, Until
+from .ports import (
+    ALL,
+    Checkpoint,
+    FactRow,
+    Key,
+    Known,
+    Leaf,
+    LinkRow,
+    Row,
+    StatementRow,
+    StoredBook,
+    StoredPlan,
+    Until,
+)
 
 
 class MemoryStore:
@@ -25,7 +38,7 @@ class MemoryStore:
         self.incarnation = uuid.uuid4().hex
         self._lock = threading.RLock()
         self.ledger = MemoryLedger(self._lock)
-        self._rows: dict[int, tuple[bytes, int, int, bytes]] = {}
+        self._rows: dict[int, tuple[int, FactRow]] = {}
         self._received: dict[int, int] = {}
         self._ids: dict[bytes, int] = {}
         self._changes: dict[int, tuple[str, str]] = {}
@@ -109,13 +122,13 @@ class MemoryStore:
         """See `ports.Links.eras`."""
         return list(self._eras.get(number, ()))
 
-    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[Row]:
+    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[FactRow]:
         """See `ports.Links.facts`."""
         return [
-            Row(position, self._rows[position][3])
+            self._rows[position][1]
             for number, _, since, until in leaves
             for position in self._leaves.get(number, ())
-            if position > after and since <= self._rows[position][2] < until
+            if position > after and since <= self._rows[position][1].occurred_at < until
         ]
 
     def verdicts(self) -> dict[str, int]:
@@ -141,13 +154,13 @@ class MemoryStore:
 
     def _body(self, position: int) -> bytes | None:
         if position in self._rows:
-            return self._rows[position][3]
+            return self._rows[position][1].body
         return self._workspace[position].body if position in self._workspace else None
 
     def holding(self, after: int, upto: int, since: int, until: int, text: bytes) -> list[int]:
         """See `ports.Store.holding`."""
         rows = [self._rows[position] for position in range(after + 1, upto + 1) if position in self._rows]
-        return sorted({row[1] for row in rows if since <= row[2] < until and text in row[3]})
+        return sorted({leaf for leaf, row in rows if since <= row.occurred_at < until and text in row.body})
 
     def workspace_facts(self) -> list[Row]:
         """See `ports.Store.workspace_facts`."""
@@ -199,7 +212,7 @@ class MemoryStore:
         for position in range(1, last + 1):
             if position not in self._rows and position not in self._changes:
                 yield f"the change log has a hole at {position}"
-        strays = sum(1 for _, leaf, _, _ in self._rows.values() if leaf not in self._names)
+        strays = sum(1 for leaf, _ in self._rows.values() if leaf not in self._names)
         if strays:
             yield f"{strays} facts without a leaf"
         lone = sum(1 for position in self._workspace if position not in self._changes)

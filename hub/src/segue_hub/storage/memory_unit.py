@@ -16,6 +16,7 @@ from .ports import (
     CUT,
     STATED,
     Checkpoint,
+    FactRow,
     IdTaken,
     Key,
     Known,
@@ -44,7 +45,7 @@ class MemoryUnit:
     def find(self, ids: Sequence[bytes]) -> dict[bytes, Row]:
         """See `ports.Unit.find`."""
         found = self._store.find(ids)
-        return {id_: Row(position, self._store._rows[position][3]) for id_, position in found.items()}
+        return {id_: Row(position, self._store._rows[position][1].body) for id_, position in found.items()}
 
     def resolve(self, identifiers: Iterable[Identifier]) -> dict[Identifier, Known]:
         """See `ports.Unit.resolve`."""
@@ -85,7 +86,7 @@ class MemoryUnit:
         """See `ports.Links.eras`."""
         return self._store.eras(number)
 
-    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[Row]:
+    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[FactRow]:
         """See `ports.Links.facts`."""
         return self._store.facts(leaves, after)
 
@@ -169,7 +170,7 @@ class MemoryUnit:
         self._ids.add(id_)
 
         def change() -> None:
-            self._store._rows[position] = (id_, leaf, order[0], body)
+            self._store._rows[position] = (leaf, FactRow(*order, id_, position, body))
             self._store._received[position] = received_at
             self._store._ids[id_] = position
             self._store._leaves.setdefault(leaf, []).append(position)

@@ -112,6 +112,16 @@ class Row:
     body: bytes
 
 
+class FactRow(NamedTuple):
+    """A stored fact of a customer. Sorts as the fact does (`Fact.order`), without being decoded for it."""
+
+    occurred_at: int
+    seq: int
+    id: bytes
+    position: int
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A context folded earlier: through which position, by which plan, as encoded content."""
@@ -171,7 +181,7 @@ class Links(Protocol):
     def eras(self, number: int) -> list[Known]:
         """The eras of an identifier that began anew, in time; empty for others."""
 
-    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[Row]:
+    def facts(self, leaves: Sequence[Leaf], after: int = 0) -> list[FactRow]:
         """The facts of leaves after a position, in no particular order."""
 
 

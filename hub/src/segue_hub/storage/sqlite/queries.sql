@@ -91,14 +91,14 @@ INSERT INTO leaf_index (bucket, leaf, position)
 -- name: drop_settled_leaves
 DELETE FROM fresh_leaf_index WHERE bucket = ?
 -- name: facts
-SELECT f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
+SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
-UNION ALL SELECT f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
+UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
 -- name: facts_between
-SELECT f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
+SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
-UNION ALL SELECT f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
+UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
 -- name: read_checkpoint
 SELECT position, plan, data FROM contexts WHERE customer = ?
