@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 TIME ?= 60
 
-.PHONY: help setup demo test faults faults-long simulate fuzz check protos-release hub protos bench bench-quick lock clean
+.PHONY: help setup demo test faults faults-long soak simulate fuzz check protos-release hub protos bench bench-quick lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -36,6 +36,9 @@ faults: $(STAMP) ## the fault tests that have sizes, larger than in `make test` 
 
 faults-long: $(STAMP) ## the same, as large as the promises are stated for (many hours)
 	@export SEGUE_FAULTS=long; $(TRIALS) --timeout 0; code=$$?; $(BIN)/python -m tests.faults.trial build/faults.jsonl; exit $$code
+
+soak: $(STAMP) ## a hub and three hosts under a steady load for HOURS=2.5, and whether any of them grows
+	@$(BIN)/python -m tests.faults.soak --hours $(or $(HOURS),2.5)
 
 check: $(STAMP) ## ruff, mypy, import-linter, buf, generated code
 	@$(BIN)/ruff check .
