@@ -92,6 +92,6 @@ def text(found: Finding) -> str:
     """For people."""
     memory = found.memory
     grown = f"{memory.median / 1e6:+.2f} MB an hour ({memory.low / 1e6:+.2f} to {memory.high / 1e6:+.2f})"
-    held = f"threads {found.threads[0]} -> {found.threads[1]}, descriptors {found.descriptors[0]} -> {found.descriptors[1]}"
+    held = "threads {} -> {}, descriptors {} -> {}".format(*found.threads, *found.descriptors)
     judged = "" if found.judged else ", too short to be judged"
     return f"{found.name:8} {found.first / 1e6:7.1f} -> {found.last / 1e6:.1f} MB, {grown}{judged}; {held}"
