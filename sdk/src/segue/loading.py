@@ -1,15 +1,19 @@
 """Loading: what only work needs (protobuf, gRPC, asyncio beneath it) is imported by our own threads, when they work.
 
-Owns the guard around such imports. Importing `segue` and making a touchpoint stay cheap; the host's threads never wait
-for one of these.
+Owns the guard around such imports, and what gRPC has to be told of a host before it works there. Importing `segue` and
+making a touchpoint stay cheap; the host's threads never wait for one of these.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import threading
 from importlib import import_module
 from typing import Final
+
+log = logging.getLogger("segue")
 
 WIRE: Final = ("segue.wire",)
 """What facts need to be written down."""
@@ -28,3 +32,15 @@ def load(modules: tuple[str, ...]) -> None:
     with _guard:
         for name in modules:
             import_module(name)
+        if "grpc" in modules:
+            _yield_to_gevent()
+
+
+def _yield_to_gevent() -> None:
+    """Where gevent has made threads greenlets, gRPC's own thread would hold up the whole process, unless it is told."""
+    patched = sys.modules.get("gevent.monkey")
+    if patched is None or not patched.is_module_patched("threading"):
+        return
+    if not import_module("grpc._cython.cygrpc").g_gevent_activated:
+        log.info("segue: gevent has patched this process: gRPC is told to yield to it (grpc.experimental.gevent)")
+        import_module("grpc.experimental.gevent").init_gevent()

@@ -30,6 +30,18 @@ from .pulse import pulse
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNTED = ("streams", "frames", "told", "plans", "copies")
+HUB = """
+from segue_hub.storage.sqlite import store
+opened = store.SqliteStore.__init__
+def opens(self, *arguments, **more):
+    opened(self, *arguments, **more)
+    for connection in (self._writer, self._reader):
+        connection.execute("PRAGMA cache_size = -2048")
+store.SqliteStore.__init__ = opens
+from segue_hub.cli import main
+main()
+"""
+"""The hub with 2 MB of page cache a connection instead of 64, which take hours to fill: what else grows is seen."""
 KEPT = 20
 """Histories kept until the end, when the log tells whether each context was whole."""
 
@@ -60,6 +72,7 @@ class Soak:
     def run(self, seconds: float, seed: int) -> dict[str, dict[str, Any]]:
         """Runs for so long; returns what each host says of its facts."""
         hub = Serving(self.folder)
+        hub.command = [sys.executable, "-c", HUB]
         hub.more += ["--heads", str(self.customers // 2)]  # who is not asked for is kept encoded
         hub.start()
         hosts: dict[str, subprocess.Popen[str]] = {}
