@@ -7,6 +7,7 @@ six watch checks; who it should have been is the naive rule of `tests.linking` o
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import threading
@@ -235,6 +236,38 @@ def test_a_split_that_is_committed_while_the_unit_before_it_is_told_shows_nobody
         assert [names(frame) for frame in stream.frames(2)] == [{"A", "c"}, {"c"}]
         assert [facts(frame) for frame in stream.frames(2)] == [3, 2]
         assert [facts(frame) for frame in stream.frames(1)] == [3, 2]
+
+
+def test_who_is_read_while_her_merge_is_committed_and_not_folded_has_all_that_was_acknowledged(
+    hub: RunningHub, desk: Caller
+) -> None:
+    """Regression (found by F9): the new customer was read as she was before, without the facts that came with it."""
+    say(
+        desk, event("help.searched", "account=A"), event("help.searched", "cookie=c"), event("call.started", "cookie=c")
+    )
+    assert [facts_read(desk, name) for name in ("account=A", "cookie=c")] == [1, 2]
+    unfolded, listeners = Unfolded(hub), hub.hub.ingest._listener
+    assert listeners is not None
+
+    async def commit() -> Written:
+        return unfolded.write(event("link", "account=A", "cookie=c", kind="link"))
+
+    written = hub.call(commit())
+    assert facts_read(desk, "cookie=c") == 4
+
+    async def fold() -> None:
+        listeners.resolved(written.resolved)
+        listeners.accepted(written.accepted)
+        listeners.settled(written.position)
+
+    hub.call(fold())
+    assert [facts_read(desk, name) for name in ("account=A", "cookie=c")] == [4, 4]
+
+
+def facts_read(caller: Caller, name: str) -> int:
+    """How many facts a cold read is made of."""
+    found = {section.name: section.data for section in caller.context(name).sections}
+    return int(json.loads(found["envelope"])[2])
 
 
 CHANGES = int(os.environ.get("SEGUE_CHANGES", "0")) or 200

@@ -67,3 +67,20 @@ def test_quickly_only_the_books_are_looked_at(store: Path) -> None:
     with closing(apsw.Connection(str(store))) as connection:
         connection.execute("UPDATE identifiers SET customer = number WHERE kind = 'email'")
     assert "sound" in Command().ok("store", "check", store, "--quick")
+
+
+def test_a_store_whose_plan_was_rolled_back_is_checked_by_the_plan_in_force(tmp_path: Path) -> None:
+    """Regression (found by F9): of a plan that was in force twice, the one after it was taken for the newest."""
+    path, kinds = tmp_path / "segue.db", SKETCH["identifiers"]
+    blocking = document({**SKETCH, "identifiers": {**kinds, "email": {**kinds["email"], "partners": 1}}})
+    with run_hub(store=path) as hub:
+        for plan in (blocking, document(SKETCH)):
+            hub.call(hub.hub.plans.push(plan, {}, "test", ""))
+        grant = hub.hub.plans.current.grant("desk")
+        for number in range(3):
+            together = event(number, Identifier("account", f"A-{number}"), MAIL)
+            hub.call(hub.hub.ingest.publish([together], grant))
+        assert hub.hub.contexts.find(MAIL).customer != 0
+        hub.call(hub.hub.plans.push(blocking, {}, "test", ""))
+        hub.call(hub.hub.sweep.idle())
+    assert "sound" in Command().ok("store", "check", path)

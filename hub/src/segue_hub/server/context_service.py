@@ -144,11 +144,10 @@ class ContextService(rpc.ContextServiceServicer):
                 found = self._past.as_of(identifier, moment, hers_now=True)
                 message = self._projections.message_as_of(found, grant, purpose)
                 return pb.GetContextResponse(context=message, server_time=self._clock(), as_of=moment.at)
-            known = self._contexts.find(identifier)
+            known = self._contexts.known(identifier)
             if known is None:
                 raise not_found(f"nobody is known by {identifier}")
         except (Refusal, FactError) as error:
             await refuse(context, error)
-        head = self._contexts.read(known.customer)
-        message, _ = self._projections.message(known.customer, head, grant, purpose)
+        message, _ = self._projections.message(*known, grant, purpose)
         return pb.GetContextResponse(context=message, server_time=self._clock())

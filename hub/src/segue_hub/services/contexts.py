@@ -242,6 +242,21 @@ class Contexts:
         """Who is known by an identifier, in its normal form or as given."""
         return self._store.resolve(self._plans.current.kinds.normal(identifier))
 
+    def known(self, identifier: Identifier) -> tuple[int, Head] | None:
+        """The customer who is known by an identifier, with the head, both as of one moment.
+
+        A unit may be committed and not folded yet. Where it changed whom the identifier resolves to, a live head has
+        not what she came with, though that was acknowledged long ago: then it is read of the store, and not kept.
+        """
+        found = self.find(identifier)
+        if found is None or (found.moved <= self._through and found.customer in self._heads):
+            return None if found is None else (found.customer, self.read(found.customer))
+        with self._store.snapshot():
+            found = self.find(identifier) or found
+            if found.moved > self._through:
+                return found.customer, self._load(found.customer, self._plans.current)
+            return found.customer, self.read(found.customer)
+
     def read(self, customer: int) -> Head:
         """The head of a customer, loaded where it is not live."""
         plan = self._plans.current

@@ -233,10 +233,10 @@ class Decisions:
     def _look(self, name: Identifier, grant: Grant, purpose: str) -> _Visible:
         """The one projection, now: nothing that the touchpoint may not see reaches its function (VE6)."""
         plan, now = self._plan(), self._clock()
-        known = self._contexts.find(name)
+        known = self._contexts.known(name)
         if known is None:
             return _Visible([], Origin(), plan, now)
-        head = self._contexts.read(known.customer)
+        _, head = known
         sections, _ = project(head.content, plan, grant, purpose, now, dumps)
         return _Visible(sections, Origin(self._incarnation, self._contexts.version(head), plan.digest), plan, now)
 

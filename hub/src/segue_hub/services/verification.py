@@ -32,8 +32,9 @@ def verify(
         decode: a fact as the store keeps it.
         progress: told how many customers and identifiers were looked at.
     """
-    plans = {stored.digest: Plan(json.loads(stored.document)) for stored in store.plans()[-8:]}
-    current = list(plans.values())[-1] if plans else EMPTY
+    history = store.plans()[-8:]
+    plans = {stored.digest: Plan(json.loads(stored.document)) for stored in history}
+    current = plans[history[-1].digest] if history else EMPTY  # one that was rolled back to is there twice
     done = 0
     for customer in _pages(store.customers):
         done += 1
