@@ -49,7 +49,11 @@ def test_f9_random_histories_under_mixed_faults_have_no_anomalies(tmp_path: Path
     def one(seed: int) -> tuple[Outcome, list[str], int]:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        outcome, unsound = run(folder, seed)
+        try:
+            outcome, unsound = run(folder, seed)
+        except BaseException as error:
+            error.add_note(f"SEGUE_SEED={seed}")
+            raise
         found = [f"seed {seed}: {text}" for text in [*checks.all_of(outcome), *unsound]]
         size = len(outcome.log()[0])
         if not found:

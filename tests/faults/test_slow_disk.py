@@ -10,12 +10,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
+import segue
+from segue.domain.fact import Fact
 from segue_hub.limits import Limits
 
+from tests.calling import Caller, calling, event, refusal, retry_after
 from tests.faults.failing import Asking, in_store, injected, prepared
 from tests.faults.trial import Trial
 from tests.serving import environment
@@ -105,3 +112,106 @@ def test_f6_on_a_slow_disk_a_host_tells_on_and_all_of_it_arrives(tmp_path: Path)
     assert len(said["ids"]) == trial.size
     assert (said["told"], said["losses"], said["waiting"]) == (True, {}, 0)
     assert (lost, doubled, unsound) == (0, 0, [])
+
+
+class Obedient(threading.Thread):
+    """Tells so many batches, each until it is taken; comes back when the hub says so, and not before."""
+
+    def __init__(self, address: str, key: str, customer: str, batches: int) -> None:
+        super().__init__(daemon=True)
+        self.address, self.key, self.customer, self.batches = address, key, customer, batches
+        self.acked: list[str] = []
+        self.hints: list[float] = []
+        self.others: list[tuple[str, str]] = []
+
+    def run(self) -> None:
+        with calling(self.address, self.key) as app:
+            for _ in range(self.batches):
+                facts = [event("transfer.started", f"account={self.customer}", transfer_id="T", error="x" * 2_500)
+                         for _ in range(50)]  # fmt: skip
+                while (statuses := self._told(app, facts)) is None:
+                    time.sleep(self.hints[-1] if self.hints else 0.1)  # as told by the hub
+                assert set(statuses) == {"ACCEPTED"}, statuses
+                self.acked += [fact.id.hex() for fact in facts]
+
+    def _told(self, app: Caller, facts: list[Fact]) -> list[str] | None:
+        try:
+            return app.statuses(*facts)
+        except grpc.RpcError as error:
+            if refusal(error) == ("RESOURCE_EXHAUSTED", "OVERLOADED"):
+                self.hints.append(retry_after(error))
+            else:
+                self.others.append(refusal(error))
+            return None
+
+
+def test_f6_on_a_slow_disk_with_little_room_whoever_is_refused_comes_back_when_told_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    """OVERLOADED for certain: 24 clients tell more at once than may wait, and a host tells beside them."""
+    trial = Trial("F6 slow disk, little room", small=5, ci=40, long=500)
+    hub, key = prepared(tmp_path)
+    hub.more += [part for limit in ("message_bytes=2097152", "queue_bytes=2097152", "queue_ms=300")
+                 for part in ("--limit", limit)]  # fmt: skip
+    hub.command = [*injected(DELAY), *hub.command]
+    hub.start()
+    idle = resident(hub.pid)
+    app = segue.Touchpoint("app", hub=hub.address, key=key, state=tmp_path / "host")
+    told: list[str] = []
+    app.listeners.append(lambda fact: told.append(fact.id.hex()))
+    sends, asked = watched_pauses(app)
+    obedient = [Obedient(hub.address, key, f"O-{number}", trial.size) for number in range(24)]
+    for one in obedient:
+        one.start()
+    with app.session(account="O-H", wait=0) as session:
+        while any(one.is_alive() for one in obedient):
+            session.track("transfer.started", transfer_id="T", error="x" * 2_500)
+            time.sleep(0.005)  # the pace of the host, no wait for anything
+    began = time.monotonic()
+    assert app.flush(60), app.status()
+    status, most = app.status(), resident(hub.pid)
+    with calling(hub.address, key) as caller:  # and there is room again: the first batch that comes is taken
+        assert caller.statuses(event("transfer.started", "account=O-1", transfer_id="T")) == ["ACCEPTED"]
+    recovered = time.monotonic() - began
+    limits = hub.status()["limits"]
+    app.close()
+    assert hub.stop() == 0
+    acked = [id_ for one in obedient for id_ in one.acked] + told
+    hints = [hint for one in obedient for hint in one.hints]
+    ids, unsound = in_store(hub.store)
+    counted = Counter(ids)
+    lost, doubled = sum(not counted[id_] for id_ in acked), sum(times > 1 for times in counted.values())
+    early = sum(next((send for send in sends if send > at), at + 60) < at + wish for at, wish in asked)
+    trial.report(
+        acknowledged=len(acked), lost=lost, doubled=doubled, overloaded=len(hints), host_refused=len(asked),
+        least_pause_s=round(min(hints), 2), most_pause_s=round(max(hints), 2), back_too_early=early,
+        more_than_idle_mb=most - idle, room_after_s=round(recovered, 1),
+    )  # fmt: skip
+    assert (lost, doubled, unsound, early) == (0, 0, [], 0)
+    assert [other for one in obedient for other in one.others] == []
+    assert hints
+    assert all(hint > 0 for hint in hints)
+    assert asked, "the host was refused too"
+    assert (status["losses"], status["waiting"]) == ({}, 0)
+    assert limits["queue_bytes"] == 0
+    assert sum(limits["refused"].values()) >= len(hints)
+    assert most - idle < 64 + 4 * (len(ids) * 2_500 // 1024**2)
+
+
+def watched_pauses(app: segue.Touchpoint) -> tuple[list[float], list[tuple[float, float]]]:
+    """When a host sends, and (when, how long) it was asked to wait."""
+    publisher = app.runtime().publisher
+    sends, asked = list[float](), list[tuple[float, float]]()
+    connected, back_off = publisher._connected, publisher._back_off
+
+    def sending() -> Any:
+        sends.append(time.monotonic())
+        return connected()
+
+    def backing_off(asked_ms: int = 0) -> None:
+        if asked_ms > 0:
+            asked.append((time.monotonic(), asked_ms / 1000))
+        back_off(asked_ms)
+
+    publisher._connected, publisher._back_off = sending, backing_off  # type: ignore[method-assign]
+    return sends, asked
