@@ -21,6 +21,7 @@ from segue.v1 import (
     plan_service_pb2,
     sync_pb2,
 )
+from segue_hub.server.gate import Gate
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.calling import Caller, calling, event, refusal
@@ -84,6 +85,27 @@ def test_nobody_gets_in_without_a_key(hub: RunningHub, name: str) -> None:
 def test_nobody_gets_in_with_a_wrong_key(hub: RunningHub, name: str) -> None:
     with calling(hub.address, "segue_chat_guessed") as caller:
         assert refused((CALLS | ADMIN_CALLS)[name], caller) == ("UNAUTHENTICATED", "KEY_INVALID")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_key_that_is_revoked_while_a_call_is_let_in_is_refused_as_any_other(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Regression (found by F9): facts were refused one by one and for good, as of a touchpoint that nobody is; where no
+    plan names touchpoints, they were taken in.
+    """
+    lets_in = Gate.intercept_service
+
+    async def lets_in_and_revokes(self: Gate, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        handler = await lets_in(self, continuation, details)
+        self._touchpoints._owners.clear()
+        return handler
+
+    with run_hub() as alone:
+        key = alone.key("chat")
+        monkeypatch.setattr(Gate, "intercept_service", lets_in_and_revokes)
+        with calling(alone.address, key) as caller:
+            assert refused(CALLS[name], caller) == ("UNAUTHENTICATED", "KEY_INVALID")
 
 
 @pytest.mark.parametrize("name", ADMIN_CALLS)

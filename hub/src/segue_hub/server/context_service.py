@@ -135,9 +135,9 @@ class ContextService(rpc.ContextServiceServicer):
         self, request: pb.GetContextRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetContextResponse:
         """See the proto."""
-        grant = self._plans.current.grant(self._gate.caller(context))
         identifier, purpose = identifier_from_wire(request.identifier), request.purpose or SERVICE
         try:
+            grant = self._plans.current.grant(self._gate.caller(context))
             if request.as_of or request.known_at:
                 known_then = Known(at=request.known_at) if request.known_at else None
                 moment = self._moments.by_the_plan_in_force(request.as_of, known_then)

@@ -51,8 +51,17 @@ class Gate(ServerInterceptor):
         return self._touchpoints.owner(key) or ""
 
     def caller(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-        """The touchpoint behind a call that passed the gate."""
-        return self._touchpoints.owner(bearer(context.invocation_metadata())) or ""
+        """The touchpoint behind a call that passed the gate.
+
+        Raises:
+            Refusal: KEY_INVALID: its key was revoked in the meantime; nothing may be done, or refused for good, in the
+                name of nobody.
+        """
+        key = bearer(context.invocation_metadata())
+        owner = self._touchpoints.owner(key)
+        if owner is None:
+            raise _no_key(key)
+        return owner
 
     def speaks_for_itself(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:
         """Whether the admin calls, in nobody else's name."""
@@ -70,7 +79,7 @@ class Gate(ServerInterceptor):
 
     def still_valid(self, context: grpc.aio.ServicerContext[Any, Any]) -> bool:
         """Whether a stream's key has not been revoked meanwhile."""
-        return bool(self.caller(context))
+        return self._touchpoints.owner(bearer(context.invocation_metadata())) is not None
 
     async def intercept_service(
         self,

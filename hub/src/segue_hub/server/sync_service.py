@@ -78,7 +78,11 @@ class SyncService(rpc.SyncServiceServicer):
         self, request_iterator: AsyncIterator[pb.SyncRequest], context: grpc.aio.ServicerContext[Any, Any]
     ) -> None:
         """See the proto."""
-        await _Session(self, self.gate.caller(context), context).run(request_iterator)
+        try:
+            caller = self.gate.caller(context)
+        except Refusal as error:
+            await refuse(context, error)
+        await _Session(self, caller, context).run(request_iterator)
 
 
 class _Session:
