@@ -84,7 +84,7 @@ class Client(threading.Thread):
             return True
         if done.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "KEY_INVALID", "UNAUTHENTICATED"):
             self.broken()
-        self.stopping.wait(max(done.pause, 0.03))  # as told, and the pace of who tries again
+        self.stopping.wait(max(done.pause, 0.08))  # as told, and the pace of who tries again
         return False
 
     def end(self, timeout: float = 60) -> None:
