@@ -106,7 +106,7 @@ def test_a_fact_that_was_being_folded_while_an_incident_was_told_reaches_who_wat
         run_hub(FILES) as hub,
         calling(hub.address, hub.key("mail")) as mail,
         calling(hub.address, hub.key("ops")) as ops,
-        streaming(mail) as stream,
+        streaming(mail, hub=hub) as stream,
     ):
         mail.send(event("browsed", "account=A-1"))
         stream.subscribe(1, "account=A-1")

@@ -150,9 +150,11 @@ def broken(app: Caller, hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> str
     return "account=H-5-broken"
 
 
-def test_a_context_that_cannot_be_sent_ends_its_subscription_and_not_the_stream(app: Caller, broken: str) -> None:
+def test_a_context_that_cannot_be_sent_ends_its_subscription_and_not_the_stream(
+    hub: RunningHub, app: Caller, broken: str
+) -> None:
     app.send(event("x", "account=H-6"))
-    with streaming(app) as stream:
+    with streaming(app, hub=hub) as stream:
         stream.subscribe(1, broken)
         stream.subscribe(2, "account=H-6")
         (error,) = eventually(lambda: stream.heard("error"))

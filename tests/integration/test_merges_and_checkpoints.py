@@ -240,7 +240,7 @@ def test_a_customer_merged_away_in_a_unit_not_folded_yet_has_no_name_and_leaves_
 def test_a_stream_survives_a_customer_merged_away_before_its_fact_is_folded_and_never_shows_an_empty_one(
     seen_before: bool,
 ) -> None:
-    with run_hub() as hub, calling(hub.address, hub.key("t")) as caller, streaming(caller) as stream:
+    with run_hub() as hub, calling(hub.address, hub.key("t")) as caller, streaming(caller, hub=hub) as stream:
         parts = hub.hub
         caller.send(event("x", "account=a"))
         if seen_before:

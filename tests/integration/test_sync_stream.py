@@ -50,7 +50,7 @@ def asked(stream: Stream) -> list[Identifier]:
 
 def test_the_hub_says_who_it_is_then_the_plan_then_contexts(chat: Caller, app: Caller, hub: RunningHub) -> None:
     app.send(event("transfer.failed", "account=S-1", transfer_id="T"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-1")
         stream.frame(1)
         kinds = [message.WhichOneof("body") for message in stream.history.messages]
@@ -62,22 +62,24 @@ def test_the_hub_says_who_it_is_then_the_plan_then_contexts(chat: Caller, app: C
 
 
 def test_who_runs_the_plan_already_is_not_sent_it_again(chat: Caller, hub: RunningHub) -> None:
-    with streaming(chat, plan=hub.hub.plans.current.digest) as stream:
+    with streaming(chat, hub=hub, plan=hub.hub.plans.current.digest) as stream:
         stream.subscribe(1, "account=nobody-here")
         assert stream.frame(1).gone == "NOT_FOUND"
         assert stream.heard("plan") == []
 
 
-def test_an_unknown_identifier_is_gone_and_there_once_somebody_is_known_by_it(chat: Caller, app: Caller) -> None:
-    with streaming(chat) as stream:
+def test_an_unknown_identifier_is_gone_and_there_once_somebody_is_known_by_it(
+    hub: RunningHub, chat: Caller, app: Caller
+) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-2")
         assert stream.frame(1).gone == "NOT_FOUND"
         app.send(event("transfer.failed", "account=S-2", transfer_id="T"))
         assert facts(stream.frame(1, lambda f: f.HasField("context"))) == 1
 
 
-def test_every_change_is_told_and_versions_rise(chat: Caller, app: Caller) -> None:
-    with streaming(chat) as stream:
+def test_every_change_is_told_and_versions_rise(hub: RunningHub, chat: Caller, app: Caller) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-3")
         stream.frame(1)
         for number in range(1, 6):
@@ -88,10 +90,12 @@ def test_every_change_is_told_and_versions_rise(chat: Caller, app: Caller) -> No
         assert len(versions) == 5
 
 
-def test_a_merge_is_one_frame_with_the_whole_new_context_on_every_subscription(chat: Caller, app: Caller) -> None:
+def test_a_merge_is_one_frame_with_the_whole_new_context_on_every_subscription(
+    hub: RunningHub, chat: Caller, app: Caller
+) -> None:
     app.send(event("transfer.started", "device=S-4", transfer_id="T"))
     app.send(event("transfer.started", "account=S-4", transfer_id="U"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "device=S-4")
         stream.subscribe(2, "account=S-4")
         before = [stream.frame(number) for number in (1, 2)]
@@ -106,9 +110,9 @@ def test_a_merge_is_one_frame_with_the_whole_new_context_on_every_subscription(c
         assert not any(frame.gone for frame in stream.history.frames())
 
 
-def test_a_known_customer_gets_a_stronger_name_in_one_frame(chat: Caller, app: Caller) -> None:
+def test_a_known_customer_gets_a_stronger_name_in_one_frame(hub: RunningHub, chat: Caller, app: Caller) -> None:
     app.send(event("transfer.started", "cookie=S-5", transfer_id="T"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "cookie=S-5")
         stream.subscribe(2, "account=S-5")
         anonymous = stream.frame(1)
@@ -121,7 +125,7 @@ def test_a_known_customer_gets_a_stronger_name_in_one_frame(chat: Caller, app: C
 
 def test_a_reader_that_stalls_misses_steps_but_not_the_outcome(chat: Caller, app: Caller, hub: RunningHub) -> None:
     app.send(event("transfer.started", "account=S-6", transfer_id="T"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-6")
         stream.frame(1)
         stream.reading.clear()
@@ -153,22 +157,24 @@ def test_unsubscribing_ends_the_frames(chat: Caller, app: Caller, hub: RunningHu
 # Resuming.
 
 
-def test_what_is_held_already_is_said_to_be_unchanged(chat: Caller, app: Caller) -> None:
+def test_what_is_held_already_is_said_to_be_unchanged(hub: RunningHub, chat: Caller, app: Caller) -> None:
     app.send(event("transfer.started", "account=S-10", transfer_id="T"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-10")
         held = stream.frame(1).context
     name = (held.version, held.view, held.customer)
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(7, "account=S-10", held=name)
         assert stream.frame(7).unchanged
         assert not stream.frame(7).HasField("context")
 
 
 @pytest.mark.parametrize("part", ["version", "view", "customer"])
-def test_whatever_differs_of_what_is_held_the_whole_is_sent(chat: Caller, app: Caller, part: str) -> None:
+def test_whatever_differs_of_what_is_held_the_whole_is_sent(
+    hub: RunningHub, chat: Caller, app: Caller, part: str
+) -> None:
     app.send(event("transfer.started", "account=S-11", transfer_id="T"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-11")
         whole = stream.frame(1)
         held = whole.context
@@ -181,30 +187,32 @@ def test_whatever_differs_of_what_is_held_the_whole_is_sent(chat: Caller, app: C
         assert watch_checks.lasting(stream.frame(2)) == watch_checks.lasting(whole)
 
 
-def test_who_holds_somebody_that_nobody_knows_any_more_is_told_that_she_is_gone(chat: Caller) -> None:
-    with streaming(chat) as stream:
+def test_who_holds_somebody_that_nobody_knows_any_more_is_told_that_she_is_gone(hub: RunningHub, chat: Caller) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-12-nobody", held=(9, "view", "customer"))
         assert stream.frame(1).gone == "NOT_FOUND"
 
 
-def test_pending_facts_are_answered_included_or_unknown(chat: Caller, app: Caller) -> None:
+def test_pending_facts_are_answered_included_or_unknown(hub: RunningHub, chat: Caller, app: Caller) -> None:
     mine, never = event("transfer.started", "account=S-13", transfer_id="T"), event("transfer.started", "account=S-13")
     app.send(mine)
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-13", pending=[mine.id, never.id])
         frame = stream.frame(1)
         assert (list(frame.included), list(frame.unknown)) == ([mine.id], [never.id])
 
 
-def test_pending_facts_of_somebody_not_known_yet_are_answered_too(chat: Caller) -> None:
+def test_pending_facts_of_somebody_not_known_yet_are_answered_too(hub: RunningHub, chat: Caller) -> None:
     never = event("transfer.started", "account=S-14")
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-14", pending=[never.id])
         assert list(stream.frame(1).unknown) == [never.id]
 
 
-def test_a_pending_fact_that_is_included_is_told_although_nothing_else_changed(chat: Caller, app: Caller) -> None:
-    with streaming(chat) as stream:
+def test_a_pending_fact_that_is_included_is_told_although_nothing_else_changed(
+    hub: RunningHub, chat: Caller, app: Caller
+) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-15")
         stream.frame(1)
         fact = event("transfer.started", "account=S-15", transfer_id="T")
@@ -226,7 +234,7 @@ def test_a_new_plan_is_sent_before_any_context_that_it_folded() -> None:
         calling(hub.address, hub.key("app")) as app,
     ):
         app.send(event("transfer.failed", "account=S-20", transfer_id="T"))
-        with streaming(chat) as stream:
+        with streaming(chat, hub=hub) as stream:
             stream.subscribe(1, "account=S-20")
             old = stream.frame(1).context
             files = read_directory(EXAMPLE)
@@ -249,9 +257,11 @@ def test_a_new_plan_is_sent_before_any_context_that_it_folded() -> None:
             assert new.context.view != old.view
 
 
-def test_a_purpose_that_is_not_granted_shows_nothing_but_the_envelope(chat: Caller, app: Caller) -> None:
+def test_a_purpose_that_is_not_granted_shows_nothing_but_the_envelope(
+    hub: RunningHub, chat: Caller, app: Caller
+) -> None:
     app.send(event("transfer.failed", "account=S-21", transfer_id="T"))
-    with streaming(chat) as stream:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=S-21", purpose="marketing")
         assert {section.name for section in stream.frame(1).context.sections} == {"envelope", "outcomes"}
 
@@ -264,7 +274,7 @@ def test_six_checks_hold_on_a_busy_history(hub: RunningHub, monkeypatch: pytest.
     names = ["account=W-1", "account=W-2", "device=W-1", "device=W-2", "account=W-3"]
     with calling(hub.address, hub.key("chat")) as chat, calling(hub.address, hub.key("app")) as app:
         start = hub.hub.store.head()[0]
-        with streaming(chat) as stream:
+        with streaming(chat, hub=hub) as stream:
             for number, name in enumerate(names, 1):
                 stream.subscribe(number, name)
             for step in range(60):
@@ -290,7 +300,7 @@ def test_six_checks_hold_on_a_busy_history(hub: RunningHub, monkeypatch: pytest.
         app.send(event("transfer.started", names[4], transfer_id="after"))
         read = chat.context(names[4])
         truth[5] = (read.version, read.view, read.customer)
-        with streaming(chat) as again:
+        with streaming(chat, hub=hub) as again:
             for number, name in enumerate(names, 1):
                 again.subscribe(number, name, held=held[number])
             eventually(lambda: len(again.history.frames()) == 5)
@@ -324,7 +334,7 @@ def test_a_bookmark_that_differs_from_what_the_client_holds_is_healed_by_saying_
 
 
 def test_a_hub_that_stops_says_goodbye_first() -> None:
-    with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("chat")) as caller, streaming(caller) as stream:
+    with run_hub(EXAMPLE) as hub, calling(hub.address, hub.key("chat")) as caller, streaming(caller, hub=hub) as stream:
         eventually(lambda: stream.heard("welcome"))
         hub._loop.call_soon_threadsafe(hub.hub.ask_to_stop)
         assert stream.ended.wait(10)
@@ -339,8 +349,8 @@ def test_a_revoked_key_ends_its_streams_at_once_and_no_others(hub: RunningHub) -
     with (
         calling(hub.address, hub.key("web")) as web,
         calling(hub.address, hub.key("desk")) as desk,
-        streaming(web) as theirs,
-        streaming(desk) as ours,
+        streaming(web, hub=hub) as theirs,
+        streaming(desk, hub=hub) as ours,
     ):
         eventually(lambda: theirs.heard("plan") and ours.heard("plan"))
         hub.call(hub.hub.touchpoints.revoke("web"))
@@ -349,8 +359,10 @@ def test_a_revoked_key_ends_its_streams_at_once_and_no_others(hub: RunningHub) -
         assert not ours.ended.is_set()
 
 
-def test_a_subscription_that_cannot_be_is_an_error_of_its_own_and_the_stream_goes_on(chat: Caller) -> None:
-    with streaming(chat) as stream:
+def test_a_subscription_that_cannot_be_is_an_error_of_its_own_and_the_stream_goes_on(
+    hub: RunningHub, chat: Caller
+) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.subscribe(1, "account=" + "x" * 600)
         assert [error.subscription for error in eventually(lambda: stream.heard("error"))] == [1]
         stream.subscribe(2, "account=S-40-nobody")
@@ -358,8 +370,8 @@ def test_a_subscription_that_cannot_be_is_an_error_of_its_own_and_the_stream_goe
         assert not stream.ended.is_set()
 
 
-def test_an_unknown_audience_is_an_error_that_names_the_nearest(chat: Caller) -> None:
-    with streaming(chat) as stream:
+def test_an_unknown_audience_is_an_error_that_names_the_nearest(hub: RunningHub, chat: Caller) -> None:
+    with streaming(chat, hub=hub) as stream:
         stream.say(watch_audience=sync_pb2.WatchAudience(subscription=3, audience="in_troubel", purpose="service"))
         (error,) = eventually(lambda: stream.heard("error"))
         assert (error.subscription, error.code) == (3, "NAME_UNKNOWN")

@@ -198,13 +198,13 @@ def test_the_workspace_comes_before_the_plan_and_is_not_sent_to_who_holds_it(
 ) -> None:
     ops.send(told("IOS-1", OPENED), told("OTHER-9", OPENED, title="t"))
     mail.send(event("browsed", "account=A-5"))
-    with streaming(mail) as stream:
+    with streaming(mail, hub=hub) as stream:
         stream.subscribe(1, "account=A-5")
         stream.frame(1)
         kinds = [message.WhichOneof("body") for message in stream.history.messages]
         assert kinds == ["welcome", "workspace", "plan", "context"]
         digest = stream.heard("workspace")[0].digest
-    with streaming(mail, hello=False) as stream:
+    with streaming(mail, hub=hub, hello=False) as stream:
         stream.say(hello=sync_pb2.Hello(instance="bare", sdk="test", workspace=digest))
         stream.subscribe(1, "account=A-5")
         stream.frame(1)
@@ -215,7 +215,7 @@ def test_an_incident_that_the_plan_does_not_read_reaches_everybody_and_sends_no_
     hub: RunningHub, ops: Caller, mail: Caller
 ) -> None:
     mail.send(event("browsed", "account=A-6"))
-    with streaming(mail) as stream:
+    with streaming(mail, hub=hub) as stream:
         stream.subscribe(1, "account=A-6")
         version = stream.frame(1).context.version
         ops.send(told("OTHER-1", OPENED))
@@ -343,7 +343,7 @@ def test_a_plan_that_reads_an_old_incident_brings_it_to_connected_sdks(
 ) -> None:
     long_ago = now() - 90 * 86_400 * SECOND
     ops.send(told("OLD-1", OPENED, long_ago), told("OLD-1", FIXED, long_ago + SECOND))
-    with streaming(mail) as stream:
+    with streaming(mail, hub=hub) as stream:
         eventually(lambda: stream.heard("plan"))
         assert stream.heard("workspace") == [], "what is over for more than 30 days is not told"
         hub.push(PLAN | {"audiences.yaml": "hit:\n  when: 'incident(\"OLD-1\").fixed_at > timestamp(0)'\n"})
@@ -361,7 +361,7 @@ def test_a_late_telling_folds_again_what_it_changes(hub: RunningHub, ops: Caller
     begin = now() - 10 * hour
     facts = [event("upload.failed", "account=A-12", at=begin + n * hour, n=str(n)) for n in range(4)]
     mail.send(*facts[::-1])
-    with streaming(mail) as stream:
+    with streaming(mail, hub=hub) as stream:
         stream.subscribe(1, "account=A-12")
         assert journeys(stream.frame(1)) == []
         ops.send(told("IOS-3", OPENED, begin + hour))
@@ -437,7 +437,7 @@ def test_members_leave_when_an_incident_opens_and_come_back_when_it_is_fixed(
     hub: RunningHub, ops: Caller, mail: Caller
 ) -> None:
     mail.send(*(event("browsed", f"account=D-{n}") for n in range(3)))
-    with streaming(mail) as stream:
+    with streaming(mail, hub=hub) as stream:
         watching(stream, 1, "invited")
 
         def left() -> int:
@@ -461,7 +461,7 @@ def test_members_leave_at_the_instant_that_was_announced(tmp_path: Path) -> None
         calling(hub.address, hub.key("mail")) as mail,
     ):
         mail.send(event("browsed", "account=E-1", at=clock[0]))
-        with streaming(mail) as stream:
+        with streaming(mail, hub=hub) as stream:
             watching(stream, 1, "invited")
             ops.send(told("IOS-2", OPENED, clock[0] + 3600 * SECOND))
             eventually(lambda: hub.hub.timers.pending)
@@ -483,7 +483,7 @@ def test_a_second_audience_that_is_watched_does_not_silence_the_first(tmp_path: 
     clock = [parse_instant("2026-03-02T09:00:00Z")]
     with run_hub(PLAN, clock=lambda: clock[0]) as hub, calling(hub.address, hub.key("mail")) as mail:
         mail.send(event("browsed", "account=E-2", at=clock[0]))
-        with streaming(mail) as stream:
+        with streaming(mail, hub=hub) as stream:
             watching(stream, 1, "lately")
             watching(stream, 2, "invited")
             clock[0] += 3600 * SECOND
