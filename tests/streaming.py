@@ -23,6 +23,7 @@ from tests.waiting import eventually
 from tests.watch_checks import (
     History,
     Log,
+    Whose,
     atomic,
     bookmarked,
     digest,
@@ -133,18 +134,19 @@ class Stream:
                 found[number] = (0, "", "")
         return found
 
-    def anomalies(self, log: Log | None = None) -> list[str]:
+    def anomalies(self, log: Log | None = None, whose: Whose | None = None) -> list[str]:
         """What the watch checks find in all that was heard.
 
         A stream that ended, or was never read, is asked for those that hold at every moment; one that is open, for all.
 
         Args:
             log: all facts; without it nobody knows whether each context was whole.
+            whose: whose facts they are, where people come apart; see `atomic`.
         """
         history = self.history
         if self.ended.is_set() or not self.reading.is_set():
             wrong = ordered(history) + unique(history)
-            return wrong + (atomic(history, log) if log is not None else [])
+            return wrong + (atomic(history, log, whose) if log is not None else [])
         truth = self.truth()
 
         def level() -> bool:
@@ -156,18 +158,22 @@ class Stream:
         with suppress(AssertionError):
             eventually(level)  # where it never holds, the checks say what is wrong
         wrong = ordered(history) + unique(history) + reliable(history, truth) + resumable(history, truth)
-        wrong += atomic(history, log) if log is not None else []
+        wrong += atomic(history, log, whose) if log is not None else []
         whole = set(truth) == set(history.identifiers)  # else the hub counts others than the test does
         return wrong + (bookmarked(history) if whole and self.heard("bookmark") else [])
 
 
 @contextmanager
-def streaming(caller: Caller, *, hub: RunningHub | None = None, checked: bool = True, **more: Any) -> Iterator[Stream]:
+def streaming(
+    caller: Caller, *, hub: RunningHub | None = None, rule: Callable[[Log], Whose] | None = None, checked: bool = True,
+    **more: Any,
+) -> Iterator[Stream]:  # fmt: skip
     """A stream while the block runs; at its end the watch checks are made on all that it heard.
 
     Args:
         caller: whose key it has.
         hub: where it is given, contexts are held against its log too.
+        rule: made of that log, whose facts are whose where people come apart.
         checked: False where the test itself makes the stream miss something, or its key is revoked.
         more: as of `Stream`.
     """
@@ -175,7 +181,8 @@ def streaming(caller: Caller, *, hub: RunningHub | None = None, checked: bool = 
     try:
         yield stream
         if checked:
-            wrong = stream.anomalies(log_of(hub) if hub is not None else None)
+            log = log_of(hub) if hub is not None else None
+            wrong = stream.anomalies(log, rule(log) if rule is not None and log is not None else None)
             assert not wrong, wrong
     finally:
         stream.close()

@@ -27,9 +27,11 @@ from tests.calling import calling, event, refusal
 from tests.faults.failing import Asking, failing_syncs, in_store, prepared, watched
 from tests.faults.scene import HUB
 from tests.faults.trial import Trial
+from tests.faults.watched import log_in
 from tests.serving import Serving, free_port
 from tests.streaming import streaming
 from tests.waiting import eventually
+from tests.watch_checks import atomic
 
 pytestmark = [pytest.mark.fault, pytest.mark.trial]
 
@@ -177,6 +179,7 @@ def test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without
         assert hub.process.poll() is None
         assert hub.stop() == 0
         ids, unsound = in_store(hub.store)
+        unsound += atomic(stream.history, log_in(hub.store))
     counted = Counter(ids)
     lost, doubled = sum(not counted[id_] for id_ in acked), sum(n > 1 for n in counted.values())
     trial.report(

@@ -34,7 +34,7 @@ from tests.joining import joined
 from tests.linking import LIMITED, told
 from tests.streaming import Stream, streaming
 from tests.waiting import eventually
-from tests.watch_checks import History, Log, sections
+from tests.watch_checks import History, Log, Whose, sections
 
 PLAN = Plan(LIMITED[0])
 
@@ -85,10 +85,10 @@ def now_known(stream: Stream, caller: Caller, identifiers: Sequence[str]) -> Non
     eventually(lambda: not watch_checks.reliable(stream.history, truth))
 
 
-def test_a_merge_and_its_retraction_are_one_frame_each_for_every_watcher(desk: Caller) -> None:
+def test_a_merge_and_its_retraction_are_one_frame_each_for_every_watcher(hub: RunningHub, desk: Caller) -> None:
     watched = ["account=A", "email=e", "cookie=c"]
     say(desk, event("help.searched", "account=A"), event("help.searched", "email=e", "cookie=c"))
-    with streaming(desk) as stream:
+    with streaming(desk, hub=hub, rule=by_rule) as stream:
         watching(stream, *watched)
         alone = [stream.frame(n).context.customer for n in (1, 2, 3)]
         assert alone[0] != alone[1] == alone[2]
@@ -111,12 +111,12 @@ def test_a_merge_and_its_retraction_are_one_frame_each_for_every_watcher(desk: C
 
 @pytest.mark.parametrize("undone", ["retraction", "separation", "ending"])
 def test_who_comes_apart_without_a_fact_of_its_own_is_told_so_and_keeps_nothing_of_the_stranger(
-    desk: Caller, undone: str
+    hub: RunningHub, desk: Caller, undone: str
 ) -> None:
     """The cookie was only ever named beside the account: there is nothing to show of it, and that has to be said."""
     seen = event("help.searched", "account=A", "cookie=c")
     say(desk, seen)
-    with streaming(desk) as stream:
+    with streaming(desk, hub=hub, rule=by_rule) as stream:
         watching(stream, "account=A", "cookie=c")
         say(desk, statement(undone, "account=A", "cookie=c"))
         last = stream.frame(2, lambda frame: frame.gone != "" or facts(frame) == 0)
@@ -133,13 +133,13 @@ def seen_version(stream: Stream, number: int) -> int:
     return int(stream.frames(number)[0].context.version)
 
 
-def test_a_late_older_link_moves_a_cookie_with_its_history_in_one_frame(desk: Caller) -> None:
+def test_a_late_older_link_moves_a_cookie_with_its_history_in_one_frame(hub: RunningHub, desk: Caller) -> None:
     """The account that comes second keeps nothing of the cookie's, and its watchers see that at once."""
     watched, at = ["account=A", "account=B", "cookie=c"], now() - 10**9
     say(desk, event("help.searched", "account=A", at=at), event("help.searched", "account=B", at=at))
     say(desk, *(event("call.started", "cookie=c", at=at + n) for n in range(1, 4)))
     say(desk, event("help.searched", "account=B", "cookie=c", at=at + 1000))
-    with streaming(desk) as stream:
+    with streaming(desk, hub=hub, rule=by_rule) as stream:
         watching(stream, *watched)
         assert stream.frame(3).context.customer == stream.frame(2).context.customer
         assert (facts(stream.frame(2)), facts(stream.frame(1))) == (5, 1)
@@ -218,7 +218,7 @@ def test_a_split_that_is_committed_while_the_unit_before_it_is_told_shows_nobody
     say(desk, event("help.searched", "account=A", "cookie=c"))
     unfolded, listeners = Unfolded(hub), hub.hub.ingest._listener
     assert listeners is not None
-    with streaming(desk) as stream:
+    with streaming(desk, hub=hub, rule=by_rule) as stream:
         watching(stream, "account=A", "cookie=c")
 
         async def act() -> None:
@@ -262,6 +262,11 @@ def test_who_is_read_while_her_merge_is_committed_and_not_folded_has_all_that_wa
 
     hub.call(fold())
     assert [facts_read(desk, name) for name in ("account=A", "cookie=c")] == [4, 4]
+
+
+def by_rule(log: Log) -> Whose:
+    """Whose facts are whose, where each unit has one fact."""
+    return Rule(log, [position for position, _ in log]).whose
 
 
 def facts_read(caller: Caller, name: str) -> int:
