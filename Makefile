@@ -70,11 +70,15 @@ fuzz: .venv-fuzz/.stamp ## fuzzes every door where bytes come in, TIME seconds e
 	@.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e sdk -e hub
 	@touch $@
 
-bench: $(STAMP) ## the first figures: P1, P3, P5 side by side with peers
-	@$(BIN)/python -m benchmarks
+# WHICH="p1 p3" for some of them; BENCH="--install-peers" installs what is missing of Redis, PostgreSQL and strace.
+bench: $(STAMP) .venv-bench/.lock ## every target side by side with its peers: medians, ratios, PASS or SHORT; JSON in build/
+	@$(BIN)/python -m benchmarks $(WHICH) --save build/bench.json $(BENCH)
 
-bench-quick: $(STAMP) ## the same, smaller
-	@$(BIN)/python -m benchmarks --quick
+bench-quick: $(STAMP) .venv-bench/.lock ## the same, smaller: about three minutes
+	@$(BIN)/python -m benchmarks $(WHICH) --quick --save build/bench-quick.json $(BENCH)
+
+.venv-bench/.lock: requirements/bench.txt | $(STAMP)
+	@$(BIN)/python -m benchmarks.workers
 
 lock: $(STAMP) ## pin requirements/*.in again
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
@@ -83,4 +87,4 @@ lock: $(STAMP) ## pin requirements/*.in again
 	@rm -rf .venv-lock
 
 clean: ## remove what was made
-	rm -rf $(VENV) .venv-fuzz .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-fuzz .venv-bench .mypy_cache .ruff_cache .hypothesis .import_linter_cache

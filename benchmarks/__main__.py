@@ -1,100 +1,66 @@
-"""`python -m benchmarks [p1|p3|p5|p9|p10|p11|reserve] [--quick] [--json]`: runs benchmarks and prints both sides."""
+"""`python -m benchmarks [p1|p3|...] [--quick] [--json]`: runs benchmarks, prints both sides and what was met."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import p1, p3, p5, p9, p10, p11, reserve
-from .measure import Report, Series
+from . import page, runner, shown
 
-NAMES = ("p1", "p3", "p5", "p9", "p10", "p11", "reserve")
-
-
-def machine() -> dict[str, Any]:
-    """What it runs on."""
-    cpu = ""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else ""
-    load = os.getloadavg()
-    return {
-        "cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version(),
-        "load_before": round(load[0], 2),
-    }  # fmt: skip
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" if value < 100 else f"{value:.1f}"
-
-
-def _shown(series: Series) -> str:
-    return f"{_number(series.median)} ({_number(min(series.values))} to {_number(max(series.values))})"
-
-
-def _ratio(series: Series) -> str:
-    return f"{series.median:.2f}x ({min(series.values):.2f} to {max(series.values):.2f})"
-
-
-def show(report: Report) -> None:
-    """Prints a report for people."""
-    print(f"\n{report.id}  {report.title}\n    {report.setup}")
-    rows = [("figure", "target", "ours: median (min to max)", "peer", "theirs", "ratio of pairs", "")]
-    for line in report.lines:
-        peer = _shown(line.peer) if line.peer else ""
-        ratio = _ratio(line.ratio) if line.ratio else ""
-        rows.append((line.figure, line.target, _shown(line.ours), line.peer_name, peer, ratio, line.verdict))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("    " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    for text in report.verified:
-        print(f"    verified: {text}")
-    for text in report.skipped:
-        print(f"    SKIPPED: {text}")
-    for name, value in report.notes.items():
-        print(f"    {name}: {value}")
-    if report.canary is not None:
-        spread = max(report.canary.values) / min(report.canary.values)
-        drift = "  <- the machine drifted: trust the ratios only" if spread > 1.3 else ""
-        print(f"    canary: {_shown(report.canary)} ms of a fixed loop, spread {spread:.2f}x{drift}")
+_EPILOG = "Exits with 0 where every benchmark ran, with 1 where one failed (with --strict: or a target is short)."
 
 
 def main() -> int:
     """Runs what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=[*NAMES, []], help="all where none is named")
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer rounds")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("--install-peers", action="store_true", help="install missing Redis or PostgreSQL from Debian")
+    known = runner.names()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=_EPILOG)
+    parser.add_argument("which", nargs="*", metavar="WHICH", help=f"of {', '.join(known)}; all where none is named")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer rounds: for a look, not for figures")
+    parser.add_argument("--json", action="store_true", help="the run as JSON instead of tables")
+    parser.add_argument("--save", metavar="FILE", type=Path, help="leave the run's JSON here as well")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 where a target is short or not compared")
+    parser.add_argument("--limit", type=float, metavar="SECONDS", help="end a benchmark that takes longer: it failed")
+    parser.add_argument("--install-peers", action="store_true", help="install missing Redis, PostgreSQL and strace")
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parser.add_argument("--page", nargs="+", metavar="FILE", type=Path, help="write saved runs into the docs' figures")
     asked = parser.parse_args()
-    runs: dict[str, Callable[[], Report]] = {
-        "p1": lambda: p1.run(quick=asked.quick),
-        "p3": lambda: p3.run(quick=asked.quick, install_peers=asked.install_peers),
-        "p5": lambda: p5.run(quick=asked.quick),
-        "p9": lambda: p9.run(quick=asked.quick),
-        "p10": lambda: p10.run(quick=asked.quick),
-        "p11": lambda: p11.run(quick=asked.quick),
-        "reserve": lambda: reserve.run(quick=asked.quick, install_peers=asked.install_peers),
-    }
-    about, reports = machine(), []
-    if not asked.json:
-        print(", ".join(f"{name} {value}" for name, value in about.items()) + (", quick" if asked.quick else ""))
-    for name in asked.which or runs:
-        report = runs[name]()
-        reports.append(report)
+    if unknown := [name for name in asked.which if name not in known]:
+        parser.error(f"{', '.join(unknown)}: no such benchmark; there are {', '.join(known)}")
+    if asked.list:
+        print("\n".join(known))
+        return 0
+    if asked.page:
+        try:
+            print(f"{page.write(asked.page)} rows written into {page.PAGE.name}")
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return 0
+    return _runs(asked, asked.which or known)
+
+
+def _runs(asked: argparse.Namespace, which: list[str]) -> int:
+    wish = runner.Wish(asked.quick, asked.install_peers, asked.limit or (120.0 if asked.quick else 2700.0))
+    shows = shown.Progress(which)
+
+    def done(report: dict[str, Any]) -> None:
+        shows.clear()
         if not asked.json:
-            show(report)
-            sys.stdout.flush()
+            print(shown.report(report), flush=True)
+
+    document = runner.run(which, wish, shows, done)
+    if asked.save:
+        asked.save.parent.mkdir(parents=True, exist_ok=True)
+        asked.save.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if asked.json:
-        print(json.dumps({"machine": about, "quick": asked.quick, "reports": [r.plain() for r in reports]}, indent=2))
-    return 0
+        print(json.dumps(document, indent=2))
+    else:
+        print(shown.summary(document, runner.verdicts(document)))
+        print("    " + ", ".join(f"{name} {value}" for name, value in document["machine"].items()))
+    return runner.exit_code(document, strict=asked.strict)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -19,7 +19,7 @@ import grpc
 from segue.v1 import admin_service_pb2, context_pb2, context_pb2_grpc, fact_pb2, plan_service_pb2
 from segue_hub.cli.client import connect
 
-from .workers import status_of, wait_for
+from .workers import ROOT, status_of, wait_for
 
 PLAN: Final = Path(__file__).parent / "plan"
 
@@ -31,22 +31,40 @@ class HubProcess:
         folder: for its store and log.
         heads: live contexts kept in memory; the hub's default where not given.
         more: files of the plan beside the benchmarks' own.
+        program: what is run in place of the hub as it is, for the controls that must fail.
     """
 
-    def __init__(self, folder: Path, heads: int | None = None, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        heads: int | None = None,
+        more: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("segue_hub",),
+    ) -> None:
         self.store, log = folder / "segue.db", folder / "hub.log"
-        command = [sys.executable, "-m", "segue_hub", "serve", "--store", str(self.store), "--insecure"]
+        command = [sys.executable, "-m", *program, "serve", "--store", str(self.store), "--insecure"]
         command += ["--port", "0", "--http-port", "0", "--log", "json"]
         command += ["--heads", str(heads)] if heads else []
         with log.open("w") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=file)
-        found = wait_for("the hub", lambda: re.search(r'"grpc": ?"([^"]+)"', log.read_text(encoding="utf-8")))
+            self._process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT)
+        try:
+            self._begin(log, more or {})
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def _begin(self, log: Path, more: Mapping[str, str]) -> None:
+        try:
+            found = wait_for("the hub", lambda: re.search(r'"grpc": ?"([^"]+)"', log.read_text(encoding="utf-8")), 40)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}; it said: {log.read_text(encoding='utf-8')[-500:]}") from None
         self.address: str = found[1]
         key_file = self.store.with_name("segue.db.admin-key")
         admin_key = wait_for("the admin key", lambda: key_file.is_file() and key_file.read_text().strip())
         self._admin = connect(self.address, admin_key, "")
         files = _plan_files()
-        files += [plan_service_pb2.PlanFile(path=path, content=text.encode()) for path, text in (more or {}).items()]
+        files += [plan_service_pb2.PlanFile(path=path, content=text.encode()) for path, text in more.items()]
         pushed = self._admin.plans.PushPlan(plan_service_pb2.PushPlanRequest(files=files), timeout=30)
         if not pushed.version.digest:
             raise RuntimeError(f"the benchmarks' plan was refused: {pushed.problems}")

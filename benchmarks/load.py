@@ -112,6 +112,16 @@ class Load:
             "p99_ms": percentile(times, 0.99) * 1000, "seconds": seconds,
         }  # fmt: skip
 
+    def one_by_one(self, pause: float) -> list[tuple[float, float, int]]:
+        """Sends all of it, a batch at a time with a pause behind it: when each was sent and heard, and accepted."""
+        found = []
+        for request in self._requests:
+            sent = time.time()
+            results = self._stub(request, metadata=self._metadata, timeout=60).results
+            found.append((sent, time.time(), sum(result.status == pb.FACT_STATUS_ACCEPTED for result in results)))
+            time.sleep(pause)
+        return found
+
     def told(self, customer: int) -> int:
         """How many facts of a customer were made so far."""
         return self._counts.get(customer, 0)
@@ -135,4 +145,5 @@ def _finished(sent: float, room: threading.Semaphore, took: list[tuple[float, in
 
 if __name__ == "__main__":
     load = Load()
-    serve({"connect": load.connect, "prepare": load.prepare, "run": load.run, "told": load.told})
+    serve({"connect": load.connect, "prepare": load.prepare, "run": load.run, "one_by_one": load.one_by_one,
+           "told": load.told})  # fmt: skip

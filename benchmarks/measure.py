@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from . import progress
+
 CANARY_LOOPS: Final = 400_000
 
 
@@ -53,8 +55,9 @@ def pairs(
     """
     found: dict[str, dict[str, list[float]]] = {name: {} for name in sides}
     canaries = [canary()]
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, run in sides.items():
+            progress.step(f"round {number + 1} of {rounds}: {name}")
             for figure, value in run().items():
                 found[name].setdefault(figure, []).append(value)
             canaries.append(canary())
@@ -114,7 +117,8 @@ class Line:
         return {
             "id": self.id, "figure": self.figure, "target": self.target, "ours": self.ours.plain(),
             "peer": self.peer.plain() if self.peer else None, "peer_name": self.peer_name,
-            "ratio": self.ratio.plain() if self.ratio else None, "verdict": self.verdict,
+            "ratio": self.ratio.plain() if self.ratio else None, "needed": self.needed, "at_least": self.at_least,
+            "verdict": self.verdict,
         }  # fmt: skip
 
 

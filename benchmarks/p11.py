@@ -47,7 +47,7 @@ def _paced(call: Callable[[int], object], count: int) -> list[float]:
 
 def run(*, quick: bool = False) -> Report:
     """Measures."""
-    rounds, count = (2, 2_000) if quick else (5, 10_000)
+    rounds, count = (2, 1_000) if quick else (5, 10_000)
     report = Report(
         "P11", "what the SDK costs a host's thread, in milliseconds of a call",
         f"one host thread, {PACE:,} calls a second, {rounds} rounds of {count:,} calls each, hub in another process",

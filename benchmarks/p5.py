@@ -24,7 +24,7 @@ RATES = ((100, 3.0), (2000, 4.0))
 
 def run(*, quick: bool = False) -> Report:
     """Measures."""
-    rounds, seconds = (3, 2) if quick else (5, 5)
+    rounds, seconds = (2, 1) if quick else (5, 5)
     report = Report(
         "P5", "seen elsewhere: track in process A until process B's replica shows it, durable in between",
         f"hub, A and B in a process each, relay in a fourth, its ends in A and B; {CUSTOMERS} customers held,"

@@ -17,7 +17,7 @@ from typing import Final
 
 from .workers import wait_for
 
-PACKAGES: Final = {"redis": "redis-server", "postgres": "postgresql"}
+PACKAGES: Final = {"redis": "redis-server", "postgres": "postgresql", "strace": "strace"}
 
 
 def free_port() -> int:
@@ -29,8 +29,8 @@ def free_port() -> int:
 
 def binary(name: str) -> str:
     """The path of a server's program; empty where it is not installed."""
-    if name == "redis":
-        return shutil.which("redis-server") or ""
+    if name != "postgres":
+        return shutil.which(PACKAGES[name]) or ""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
     return str(found[-1]) if found else shutil.which("postgres") or ""
 

@@ -88,6 +88,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -129,3 +131,7 @@ def wait_for(what: str, ready: Any, seconds: float = 20.0) -> Any:
             return found
         time.sleep(0.02)
     raise RuntimeError(f"{what} did not come within {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    peer_python()  # `make bench` makes the peers' environment before anything is timed
