@@ -13,7 +13,7 @@ from segue.domain.fact import ACTION, DECISION, EXPOSURE, LINK, RESERVATION, STA
 from segue.domain.identifier import Identifier, IdentifierKinds, parse_identifier
 from segue.domain.plan import Plan
 from segue.domain.section import encode
-from segue.wire import fact_from_bytes
+from segue.wire import facts_from_bytes
 from segue_hub.services.contexts import Contexts
 from segue_hub.services.plans import Plans
 from segue_hub.storage.sqlite import SqliteStore
@@ -226,7 +226,7 @@ def final(outcome: Outcome, log: Log, kinds: IdentifierKinds) -> list[str]:
     ruled = {who: [own[fact.id] for fact in theirs] for who, theirs in told(facts, kinds).customers.items()}
     with closing(SqliteStore(outcome.store)) as store:
         plans = Plans(store, lambda: 0)
-        contexts = Contexts(store, plans, fact_from_bytes)
+        contexts = Contexts(store, plans, facts_from_bytes)
         found, after = dict[frozenset[tuple[Identifier, int]], int](), 0
         while numbers := store.customers(after, 500):
             after = numbers[-1]
