@@ -7,9 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.identifier import Identifier
-from segue.sync import DOWN, GAPPED, READY, Incoming, Machine
+from segue.sync import DOWN, GAPPED, PENDING_SHOWN, READY, Incoming, Machine
 from segue.v1 import sync_pb2
 from segue.wire_sync import incoming_from_wire, outgoing_to_wire
+
+from tests.calling import event
 
 WELCOME = {"incarnation": "i", "server_time": 5, "touchpoint": "app"}
 ANN = Identifier("account", "A-1")
@@ -74,6 +76,20 @@ def test_the_next_stream_counts_anew_and_states_all_that_is_held() -> None:
     made.received(Incoming("welcome", WELCOME, 1), 0)
     made.received(Incoming("context", context(held.number, 9), 2), 0)
     assert (made.state, held.version) == (READY, 9)
+
+
+def test_own_facts_without_end_are_shown_to_a_limit_and_those_that_a_decision_names_are_those_it_read() -> None:
+    """Regression: ids of facts shown no more were named on, so that each of 60,000 facts copied all before it."""
+    made = machine()
+    held, _ = made.subscribe(ANN, "service")
+    facts = [event("transfer.started", "account=A-1", transfer_id="T") for _ in range(4 * PENDING_SHOWN)]
+    most = 0
+    for fact in facts:
+        made.own(held, fact)
+        assert held.shown.overlay == tuple(held.pending)
+        assert fact.id in held.pending
+        most = max(most, len(held.shown.overlay))
+    assert most == PENDING_SHOWN
 
 
 def test_a_kind_of_message_that_this_sdk_does_not_know_counts_and_says_nothing() -> None:

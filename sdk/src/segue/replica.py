@@ -104,12 +104,17 @@ class Held:
         self.changed.set()
 
     def show(self, fact: Fact, plan: Plan, most: int) -> None:
-        """An own fact goes on top."""
+        """An own fact goes on top. Of more than `most` the oldest quarter is shown no more, until the hub has them.
+
+        A quarter at once, since what is left is laid anew: whoever tells facts all day without a hub pays the same for
+        each, and a decision never rests on more own facts than it can name.
+        """
         self.pending[fact.id] = fact
-        while len(self.pending) > most:
-            del self.pending[next(iter(self.pending))]
+        full = len(self.pending) > most
+        for id_ in list(self.pending)[: max(1, most // 4)] if full else ():
+            del self.pending[id_]
         self.identity_pending = self.identity_pending or links_someone_new(self._base, fact)
-        if len(self.pending) == 1 or self.shown is self._base:
+        if full or len(self.pending) == 1 or self.shown is self._base:
             self._lay(plan)
         else:
             self.shown = overlaid(self.shown, plan, [fact])
