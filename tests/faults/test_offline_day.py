@@ -1,8 +1,9 @@
 """F14: a day without a hub. A host tells more facts than its outbox may hold, then the hub is there again.
 
-Promises 6 and 7: kept + delivered + reported lost = offered, at the host and in the hub's books; what is held is bounded
-in rows, on disk and in memory, however much is told. The day is compressed: the host tells as fast as its disk takes it,
-ten million facts in `make faults-long`, against the outbox's own limit of a million there, and a smaller one elsewhere.
+Promises 6 and 7: kept + delivered + reported lost = offered, at the host and in the hub's books; what is held is
+bounded in rows, on disk and in memory, however much is told. The day is compressed: the host tells as fast as its disk
+takes it, ten million facts in `make faults-long`, against the outbox's own limit of a million there, and a smaller one
+elsewhere.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ on_disk = lambda: sum(path.stat().st_size for path in Path(state).iterdir())
 told, tenths, memory, disk, most, slowest = 0, [], 0, 0, 0, 0.0
 began = time.monotonic()
 while told < count:
-    with app.session(account=f"D-{told // 10 % 500}", wait=0, keep="1s") as session:
+    with app.session(account=f"D-{told // 10 % 50}", wait=0, keep="1s") as session:
         for _ in range(10):
             before = time.thread_time()
             session.track("transfer.started", transfer_id="T")
@@ -106,4 +107,4 @@ def test_f14_a_day_without_a_hub_is_bounded_and_what_is_lost_of_it_is_told_to_th
     # commit's.
     assert day["most"] <= rows + 20_000
     assert day["disk"] < (rows + 20_000) * 1_500 + 8e6
-    assert day["memory"][-1] - day["memory"][4] < 30e6
+    assert day["memory"][-1] - day["memory"][4] < 20e6
