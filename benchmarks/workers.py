@@ -7,6 +7,7 @@ is made from `requirements/bench.txt` on first use.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -39,14 +40,19 @@ class Worker:
     Args:
         module: of this package, run with `-m`; it calls `serve`.
         peer: whether it runs in the peers' environment.
+        path: where it finds packages before anywhere else.
     """
 
-    def __init__(self, module: str, *, peer: bool = False) -> None:
+    def __init__(self, module: str, *, peer: bool = False, path: Path | None = None) -> None:
         python = peer_python() if peer else sys.executable
+        environment = {**os.environ}
+        if path is not None:
+            environment["PYTHONPATH"] = os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])
         self.name = module
         self._process = subprocess.Popen(
-            [python, "-m", f"benchmarks.{module}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
-        )
+            [python, "-m", f"benchmarks.{module}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
+            env=environment,
+        )  # fmt: skip
 
     @property
     def pid(self) -> int:
