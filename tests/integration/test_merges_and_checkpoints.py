@@ -28,6 +28,7 @@ from segue_hub.services.fan_out import FanOut
 from segue_hub.services.ingest import Ingest
 from segue_hub.services.ledger import Ledger
 from segue_hub.services.plans import Plans
+from segue_hub.services.thrift import EAGER
 from segue_hub.services.timers import Timers
 from segue_hub.storage.ports import Row
 from segue_hub.storage.sqlite import SqliteStore
@@ -51,7 +52,7 @@ class Parts:
         self.plans = Plans(self.store, self.clock)
         if sketch is not None:
             self.plans.current = Plan(document(sketch))
-        self.contexts = Contexts(self.store, self.plans, facts_from_bytes, heads)
+        self.contexts = Contexts(self.store, self.plans, facts_from_bytes, heads, EAGER)
         self.timers = Timers(self.clock)
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
         self.fan_out = FanOut(self.contexts)

@@ -28,6 +28,7 @@ from segue.domain.incident import FIXED, OPENED
 from segue.domain.plan import Plan
 from segue.domain.section import encode
 from segue.wire import fact_from_bytes, fact_to_bytes
+from segue_hub.services.thrift import EAGER, Thrift
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.building import BEGIN, HOUR, document, fact, incident, workspace
@@ -74,9 +75,10 @@ class Kept:
         return found
 
 
-def open_hub(stack: ExitStack, store: Path | None, heads: int) -> Kept:
+def open_hub(stack: ExitStack, store: Path | None, heads: int, thrift: Thrift = EAGER) -> Kept:
     running = stack.enter_context(run_hub(store=store))
     running.hub.contexts._limit = heads
+    running.hub.contexts._thrift = thrift
     running.call(running.hub.plans.push(document(COORDINATED), {}, "test", ""))
     return Kept(running)
 
@@ -89,6 +91,8 @@ def hubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Kept]]:
             "memory, live": open_hub(stack, None, 100_000),
             "memory, evicted": open_hub(stack, None, 3),
             "sqlite, evicted": open_hub(stack, folder / "few.db", 3),
+            "sqlite, one live": open_hub(stack, folder / "one.db", 1),
+            "sqlite, thrifty": open_hub(stack, folder / "thrifty.db", 2, Thrift(cold=3, few=2, many=4)),
         }
 
 

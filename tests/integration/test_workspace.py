@@ -26,6 +26,7 @@ from segue.wire import fact_from_bytes, fact_to_bytes
 from segue_hub.app import Hub
 from segue_hub.services.failure import Refusal
 from segue_hub.services.plans import News, Plans
+from segue_hub.services.thrift import EAGER
 from segue_hub.services.workspace import WorkspaceLog
 from segue_hub.settings import Settings
 from segue_hub.storage.memory import MemoryStore
@@ -394,7 +395,7 @@ def test_a_checkpoint_outlives_what_is_told_later_and_not_what_changes_its_past(
     hour, begin = 3600 * SECOND, now() - 100 * 3600 * SECOND
     with run_hub(PLAN, store=tmp_path / "segue.db") as hub, calling(hub.address, hub.key("mail")) as mail:
         contexts = hub.hub.contexts
-        contexts._limit = 1
+        contexts._limit, contexts._thrift = 1, EAGER
 
         def read(name: str) -> list[str]:
             found = mail.context(name)

@@ -59,6 +59,7 @@ from .server.sync_service import SyncService
 from .server.turnstile import Turnstile
 from .services.affected import Affected
 from .services.audiences import Audiences
+from .services.catching_up import CatchingUp
 from .services.comparison import Comparison
 from .services.contexts import Contexts
 from .services.decisions import Decisions
@@ -193,7 +194,7 @@ class Hub:
             self.store, self.contexts, self.plans, self.timers, self.clock, fact_from_bytes, settings.heads
         )
         self.ledger.write, self.ledger.on_broken = self.ingest.exclusively, self._on_broken
-        self.ingest.beside = self.ledger.stage
+        self.ingest.beside, self.contexts.crowded = self.ledger.stage, self.ingest.tidy
         self.plans.listeners.append(self.fan_out.everything)
         self.workspace.listeners += [
             self.contexts.informed, self.earlier.informed, self.audiences.informed, self.fan_out.informed,
@@ -205,6 +206,7 @@ class Hub:
         self.identities = Identities(self.store)
         self.past = Past(self.store, self.identities, fact_from_bytes)
         self.replays = Replays(self.store, self.plans, self.contexts, fact_from_bytes, self.clock)
+        self.catching_up = CatchingUp(self.contexts, self.ingest)
         self.sweep = Sweep(self.store, self.plans, self.contexts, self.ingest, fact_from_bytes)
         self.overview = Overview(
             self.store, self.plans, self.ingest, self.contexts, self.fan_out, self.timers, self.touchpoints,
@@ -265,6 +267,7 @@ class Hub:
         self.ingest.start(_Listeners(self.contexts, self.earlier, self.audiences, self.fan_out, self.ledger))
         self.timers.start()
         self.sweep.start()
+        self.catching_up.start()
         self._add_services(server, gate)
 
     def _add_services(self, server: Any, gate: Gate) -> None:
@@ -386,6 +389,7 @@ class Hub:
             await self._server.stop(grace / 2)
         await self.decisions.pool.close()
         await self.sweep.close()
+        await self.catching_up.close()
         await self.ledger.close()
         await self.ingest.close()
         await self.timers.close()

@@ -36,7 +36,7 @@ class Settings:
     certificate: Path | None = None
     private_key: Path | None = None
     insecure: bool = False
-    heads: int = 100_000
+    heads: int = 10_000
     decisions: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 

@@ -15,16 +15,17 @@ from segue.v1 import context_pb2 as pb
 from segue.v1 import context_pb2_grpc as rpc
 from segue.wire import identifier_from_wire, sections_to_wire
 
-from ..services.contexts import Contexts, dumps
+from ..services.contexts import Contexts
 from ..services.failure import Refusal, not_found
 from ..services.head import Head
 from ..services.moments import Known, Moments
 from ..services.past import AsOf, Past
 from ..services.plans import Plans
+from ..services.stored_content import dumps
 from .gate import Gate
 from .status import refuse
 
-NAMES: Final = 100_000
+NAMES: Final = 20_000
 """Names remembered at most."""
 MADE: Final = 1_000
 """Messages kept for others who may see the same."""

@@ -2,6 +2,11 @@
 
 Owns the live heads and their eviction, loading from checkpoint and tail, and the version of a context (VE1). A stored
 context is a checkpoint, written lazily; the log is the truth.
+
+What is in memory is bounded, so most customers are not. A fact of somebody who is not live is not folded: whoever asks
+for her reads her checkpoint, and folds what came after it. So that there is never much of that, one in a few of such
+facts has its customer caught up with (`Thrift`): she is live again, and her checkpoint is renewed when she is let go
+of. What this costs a fact does not depend on how many customers there are.
 """
 
 from __future__ import annotations
@@ -9,10 +14,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
-import orjson
-from segue.domain import section
 from segue.domain.content import Content
 from segue.domain.fact import STATEMENTS, Fact
 from segue.domain.holding import Eras
@@ -22,24 +26,29 @@ from segue.domain.plan import Plan
 
 from ..storage.ports import Checkpoint, Known, Leaf, Store
 from .entry import Entry
-from .head import Head, head_of
+from .head import STEP, Head, head_of
 from .plans import News, Plans
 from .resolved import Resolved
+from .stored_content import stored, unstored
+from .thrift import USUAL, Thrift
 
-HEADS: Final = 100_000
-"""Live heads kept."""
+HEADS: Final = 10_000
+"""Live heads kept at most."""
+WEIGHT: Final = 100_000
+"""What live heads may take in memory together, in facts of about 450 bytes: fewer are kept of those that hold many."""
+EMPTY: Final = 6
+"""What a head takes besides its newest facts, in facts."""
 LOOKED_AT: Final = 16
 """Heads looked at for one to let go of; where all are in use, the oldest goes."""
 CHECKPOINTS: Final = 512
-"""Evicted contexts taken along by one unit of writing at most."""
+"""Checkpoints taken along by one unit of writing at most."""
+BEHIND: Final = 4_096
+"""Customers to be caught up with at most; beyond, whoever waits longest waits for a later fact of hers."""
+WAITING: Final = 4_096
+"""Checkpoints that wait to be written at most; beyond, the oldest is dropped, as the log has it all."""
 Decode = Callable[[Iterable[bytes]], Iterable[Fact]]
 BEFORE: Final = (-1, -1, b"")
 """The order of no fact: all sort after it."""
-
-
-def dumps(plain: section.Plain) -> bytes:
-    """As `section.dumps`, faster."""
-    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
 
 
 class Contexts:
@@ -50,26 +59,42 @@ class Contexts:
         plans: the plan in force.
         decode: facts as the store keeps them, each when its turn comes.
         heads: how many live contents are kept.
+        thrift: how much is left to whoever asks.
+
+    Attributes:
+        position: everything up to here is folded, or will be by whoever asks.
+        counts: what was folded how.
+        behind: customers who are to be caught up with, the longest first.
+        fallen_behind: called where there are some.
+        crowded: called where checkpoints wait, and perhaps no unit of writing comes to take them along.
     """
 
-    def __init__(self, store: Store, plans: Plans, decode: Decode, heads: int = HEADS) -> None:
+    def __init__(
+        self, store: Store, plans: Plans, decode: Decode, heads: int = HEADS, thrift: Thrift = USUAL
+    ) -> None:
         self._store = store
         self._plans = plans
         self._decode = decode
         self._limit = heads
+        self._thrift = thrift
+        self._weight = 0
         self._heads: OrderedDict[int, Head] = OrderedDict()
-        self._evicted: dict[int, tuple[Checkpoint, int]] = {}
+        self._waiting: dict[int, tuple[Checkpoint, int]] = {}
         self._beside: dict[int, int] = {}
         self._overtaken: set[int] = set()
         self.position = self._through = store.head()[0]
-        self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0}
+        self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0, "deferred": 0}
+        self.behind: dict[int, None] = {}
+        self.fallen_behind: Callable[[], None] = lambda: None
+        self.crowded: Callable[[], None] = lambda: None
         plans.listeners.append(self._new_plan)
 
     def _new_plan(self) -> None:
         self._beside[self._plans.position] = self._plans.position
         self.settled(self.position)
         self._heads.clear()
-        self._evicted.clear()
+        self._weight = 0
+        self._waiting.clear()
 
     def informed(self, news: News) -> None:
         """Incidents are others than they were: what maps read of them is folded again, from the first fact."""
@@ -78,15 +103,15 @@ class Contexts:
         if news.refold_from < NEVER:
             heads = self._heads.items()
             for customer in [customer for customer, head in heads if head.content.at >= news.refold_from]:
-                del self._heads[customer]
+                self._forget(customer)
 
     def resolved(self, resolved: Resolved) -> None:
         """Customers became one, or ceased to be: their contents are folded again from the first fact."""
         self._through = resolved.position
         self._overtaken.clear()
         for customer in resolved.changed:
-            self._heads.pop(customer, None)
-            self._evicted.pop(customer, None)
+            self._forget(customer)
+            self._waiting.pop(customer, None)
         plan = self._plans.current
         for customer in resolved.created:
             self._keep(customer, Head(Content(), 0, whole=True), plan)
@@ -94,11 +119,16 @@ class Contexts:
     def accepted(self, entries: Sequence[Entry]) -> None:
         """Folds facts that became durable."""
         plan, heads, counts = self._plans.current, self._heads, self.counts
+        cold, few, many = self._thrift.cold, self._thrift.few, self._thrift.many
         for entry in entries:
             customer = entry.customer
             head = heads.get(customer)
             if head is None:
-                if customer not in self._overtaken:
+                if cold > 1:
+                    counts["deferred"] += 1
+                    if not entry.position % cold:
+                        self._falls_behind(customer)
+                elif customer not in self._overtaken:
                     self._take_in(customer, self._load(customer, plan), plan)
                 continue
             head.used = True
@@ -107,16 +137,45 @@ class Contexts:
             if entry.apart:
                 head.hold_apart(entry.apart)
             way = head.apply(plan, entry.fact)
+            if way is STEP:
+                counts[way] += 1
+                head.position = entry.position
+                head.weight += 1
+                self._weight += 1
+                if not head.content.facts % many:
+                    self._weigh(head)
+                    self._renew(customer, head, plan)
+                continue
             if way:
                 counts[way] += 1
                 head.position = entry.position
             else:
-                self._take_in(customer, self._folded_late(customer, head, entry, plan), plan)
+                late = self._folded_late(customer, head, entry, plan)
+                late.kept = head.kept
+                self._take_in(customer, late, plan)
+                head = late
+            # What comes after its checkpoint does not sort last: of no use to who reads it.
+            head.kept = min(head.kept, head.content.facts - few)
+        self._make_room(plan)
+
+    def _falls_behind(self, customer: int) -> None:
+        behind = self.behind
+        behind[customer] = None
+        if len(behind) > BEHIND:
+            del behind[next(iter(behind))]
+        self.fallen_behind()
+
+    def catch_up(self) -> None:
+        """Brings the one who waits longest up to her newest facts."""
+        customer = next(iter(self.behind))
+        del self.behind[customer]
+        if customer not in self._heads:
+            self.read(customer)
 
     def _take_in(self, customer: int, head: Head, plan: Plan) -> None:
         """Keeps a head that was read of the store, unless that is ahead: then what is left of the unit is not hers."""
         if self._is_ahead(head):
-            self._heads.pop(customer, None)
+            self._forget(customer)
             self._overtaken.add(customer)
         else:
             self._keep(customer, head, plan)
@@ -133,19 +192,52 @@ class Contexts:
         self.position = position
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
-        """Evicted contexts for the next unit of writing."""
-        return [(customer, self._evicted.pop(customer)[0]) for customer in list(self._evicted)[:CHECKPOINTS]]
+        """Contexts for the next unit of writing."""
+        some = [(customer, self._waiting.pop(customer)[0]) for customer in list(islice(self._waiting, CHECKPOINTS))]
+        if len(self._waiting) > CHECKPOINTS:
+            self.crowded()
+        return some
 
     def _keep(self, customer: int, head: Head, plan: Plan) -> Head:
+        self._forget(customer)
+        self._weight = self._weight if self._heads else 0
         self._heads[customer] = head
-        self._heads.move_to_end(customer)
-        if len(self._heads) > self._limit:
-            gone, oldest = self._unused()
-            if oldest.position > oldest.checkpointed:
-                data = dumps(section.plain(oldest.content, plan))
-                checkpoint = Checkpoint(oldest.position, plan.folded_as(oldest.content.at), data)
-                self._evicted[gone] = checkpoint, oldest.moved
+        self._weigh(head)
+        if head.content.facts - head.kept >= self._thrift.many:
+            self._renew(customer, head, plan)
+        self._make_room(plan)
         return head
+
+    def _make_room(self, plan: Plan) -> None:
+        while len(self._heads) > self._limit or (self._weight > WEIGHT and len(self._heads) > 1):
+            gone, oldest = self._unused()
+            self._weight -= oldest.weight
+            oldest.weight = 0
+            if oldest.content.facts - oldest.kept >= self._thrift.few:
+                self._renew(gone, oldest, plan)
+
+    def _forget(self, customer: int) -> None:
+        head = self._heads.pop(customer, None)
+        if head is not None:
+            self._weight -= head.weight
+            head.weight = 0
+
+    def _weigh(self, head: Head) -> None:
+        before, head.weight = head.weight, EMPTY + len(head.content.timeline)
+        self._weight += head.weight - before
+
+    def _renew(self, customer: int, head: Head, plan: Plan) -> None:
+        """Has the checkpoint of a head written by one of the next units."""
+        if head.position <= head.checkpointed:
+            return
+        head.checkpointed, head.kept = head.position, head.content.facts
+        checkpoint = Checkpoint(head.position, plan.folded_as(head.content.at), stored(head.content, plan))
+        self._waiting.pop(customer, None)
+        self._waiting[customer] = checkpoint, head.moved
+        if len(self._waiting) > CHECKPOINTS:
+            if len(self._waiting) > WAITING:
+                del self._waiting[next(iter(self._waiting))]
+            self.crowded()
 
     def _unused(self) -> tuple[int, Head]:
         """The oldest head that nobody asked for of late; a list in the order of use would cost more at every fact."""
@@ -170,12 +262,12 @@ class Contexts:
     def _loaded(self, customer: int, plan: Plan) -> Head:
         members = self._store.members(customer)
         moved = max((own.moved for _, own in members), default=NEVER)
-        evicted = self._evicted.pop(customer, None)
-        # One that was evicted before a merge or split that is committed, and not told yet, is of somebody else.
-        checkpoint = evicted[0] if evicted and evicted[1] == moved else self._store.read_checkpoint(customer)
+        waiting = self._waiting.get(customer)
+        # One that was made before a merge or split that is committed, and not told yet, is of somebody else.
+        checkpoint = waiting[0] if waiting and waiting[1] == moved else self._store.read_checkpoint(customer)
         if checkpoint is None or not checkpoint.plan.startswith(plan.digest):
             return self._fold(customer, plan)
-        content = section.decode(checkpoint.data, orjson.loads)
+        content = unstored(checkpoint.data)
         if checkpoint.plan != plan.folded_as(content.at):
             return self._fold(customer, plan)
         rows = self._store.facts(self._leaves(customer), checkpoint.position)
@@ -183,6 +275,7 @@ class Contexts:
         tail = list(zip([row.position for row in rows], self._decode([row.body for row in rows]), strict=True))
         names = {name for name, _ in members}
         head = Head(content, checkpoint.position, whole=False, checkpointed=checkpoint.position)
+        head.kept = content.facts
         for _, fact in tail:
             if fact.kind not in STATEMENTS and not names.issuperset(fact.identifiers):
                 head.hold_apart(frozenset(fact.identifiers) - names)
@@ -233,10 +326,10 @@ class Contexts:
         """As by some facts alone, chosen by position and fact; not kept."""
         return self._fold(customer, self._plans.current, wanted).content
 
-    def live(self, customer: int) -> Content | None:
-        """As folded so far, where it is in memory."""
+    def live(self, customer: int, before: int) -> Content | None:
+        """As folded so far, where it is in memory, and without the fact at a position."""
         head = self._heads.get(customer)
-        return head.content if head is not None else None
+        return head.content if head is not None and head.position < before else None
 
     def find(self, identifier: Identifier) -> Known | None:
         """Who is known by an identifier, in its normal form or as given."""

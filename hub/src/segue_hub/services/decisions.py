@@ -29,12 +29,13 @@ from segue.domain.shadow import pair_of, shadow_name, shadowed
 from segue.domain.workspace import workspace_of
 from segue.errors import FactError
 
-from .contexts import Contexts, dumps
+from .contexts import Contexts
 from .failure import Refusal
 from .function_pool import FunctionPool, Overdue
 from .ingest import Ingest
 from .plans import Plans
 from .question_book import QuestionBook
+from .stored_content import dumps
 
 log = structlog.get_logger("segue.hub")
 

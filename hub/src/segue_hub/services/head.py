@@ -51,20 +51,24 @@ class Head:
     Attributes:
         content: as folded through the newest fact.
         position: the newest position of the change log that it includes: all of her facts up to it.
-        checkpointed: the position of its checkpoint in the store; 0 where there is none.
+        checkpointed: the position of its checkpoint, in the store or on its way there; 0 where there is none.
+        kept: how many facts are in that checkpoint.
+        weight: what it takes in memory, in facts: counted as it grows, and exactly now and then.
         moved: the position at which its customer last gained or lost identifiers.
         used: whether it was asked for since somebody last looked for what to let go of.
     """
 
     __slots__ = (
         "_after", "_base", "_far", "_holding", "_mark", "_marks", "_middle", "_next_mark", "_tail", "_whole",
-        "checkpointed", "content", "moved", "position", "used",
+        "checkpointed", "content", "kept", "moved", "position", "used", "weight",
     )  # fmt: skip
 
     def __init__(self, content: Content, position: int, *, whole: bool, checkpointed: int = 0) -> None:
         self.content = content
         self.position = position
         self.checkpointed = checkpointed
+        self.kept = 0
+        self.weight = 0
         self.moved = 0
         self.used = True
         # None stands for the beginning: most customers have few facts, and no fork is kept for them.

@@ -22,11 +22,11 @@ from segue.domain.section import Section
 from segue.domain.tree_reading import trait_section
 
 from ..storage.ports import Store
-from .contexts import dumps
 from .failure import Refusal
 from .moments import Moment
 from .plan_archive import PlanArchive
 from .recollection import Entry, Reach, Recollection
+from .stored_content import dumps
 
 SECTION: Final = {EVENT: "timeline", CONSENT: "consents", SUBSCRIPTION: "subscriptions", ACTION: "actions", TRAIT: ""}
 """By kind of fact, the section that a touchpoint has to be granted to be told of those of others."""

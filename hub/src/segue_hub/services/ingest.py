@@ -312,6 +312,14 @@ class Ingest:
         """Whether facts wait to be written."""
         return bool(self.queue)
 
+    def tidy(self) -> None:
+        """Checkpoints wait, and perhaps no facts come: a unit of their own takes them along."""
+        if self._task is not None and self.accepting and not self.queue:
+            batch = Batch([], asyncio.get_running_loop().create_future(), 0)
+            batch.done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks
+            self.queue.put(batch)
+            self._waiting.set()
+
     async def decide_again(self, numbers: Sequence[int] = (), sighted: Sequence[tuple[Fact, int]] = ()) -> None:
         """Decides anew who identifiers are, in order with all facts: the rules changed, or links were not kept.
 

@@ -120,7 +120,7 @@ class Memberships:
     def overtaken(self, customer: int, before: int, position: int) -> None:
         """What fell due of a customer by an instant comes before her fact at a position, which is not folded yet."""
         while (due := self.wake_ups.due_of(customer, before)) is not None:
-            content = self._contexts.live(customer)
+            content = self._contexts.live(customer, position)
             if content is None:
                 content = self._contexts.of_facts(customer, lambda place, _: place < position)
             self.wake(customer, due, content)

@@ -35,7 +35,7 @@ from .region import Region, Unwritten
 from .resolved import Memory, Resolved
 from .sightings import Sightings
 
-REMEMBERED: Final = 200_000
+REMEMBERED: Final = 50_000
 """Identifiers remembered between units at most."""
 _LATEST: Final = (NEVER, b"")
 

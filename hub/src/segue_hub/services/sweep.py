@@ -2,7 +2,8 @@
 
 Owns the background work that a plan leaves behind: who is one is decided anew where its limits differ, and contexts
 that were kept by an earlier plan are folded again. Contexts are right without it, since whoever asks for one has it
-folded then; the sweep makes that cheap. Bounded: a small part of the event loop's time, less while facts come in.
+folded then; the sweep makes that cheap. Bounded: a small part of the event loop's time, less while facts come in; and a
+hub that starts where all is done looks at nothing.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
-from segue.domain import section
 from segue.domain.fact import Fact
 from segue.domain.identifier import IdentifierKinds
 
 from ..storage.ports import Checkpoint, Store, Unit
-from .contexts import Contexts, dumps
+from .contexts import Contexts
 from .ingest import Ingest
 from .plans import Plans
+from .stored_content import stored
 
 log = structlog.get_logger("segue.hub")
 
@@ -29,6 +30,8 @@ LINKED: Final = 200
 """Identifiers whose links are decided anew by one unit of writing."""
 CONTEXTS: Final = 64
 """Contexts written by one unit."""
+LOOKED_AT: Final = 128
+"""Checkpoints looked at in one go: they lie anywhere in the file."""
 SLICE: Final = 0.004
 """Seconds of folding before others get their turn."""
 SHARE: Final = 3.0
@@ -37,6 +40,7 @@ PAGE: Final = 1_000
 """Changes of the log looked at in one go."""
 _LIMITS: Final = "identity.limits"
 _LINKS: Final = "identity.links"
+_FOLDED: Final = "contexts.plan"
 
 
 def limits_digest(kinds: IdentifierKinds) -> str:
@@ -80,7 +84,10 @@ class Sweep:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What it is at: `state` is idle, links, identity or contexts; `done` of `of` of these; `plan`."""
+        """What it is at: `state` is idle, links, identity or contexts; `done` of `of` of these; `plan`.
+
+        Contexts are counted by their customers' numbers, which have gaps.
+        """
         return dict(self._progress)
 
     async def idle(self) -> None:
@@ -144,14 +151,17 @@ class Sweep:
     async def _fold_contexts(self) -> None:
         """Checkpoints by earlier plans are made anew."""
         plan = self._plans.current
-        self._begin("contexts", self._store.outdated(plan.digest))
+        wanted = f"{len(self._plans.history)} {plan.digest}"  # one that is in force again is another
+        if self._store.noted(_FOLDED) == wanted:
+            return
+        self._begin("contexts", self._store.head()[1])
         after, kept = 0, list[tuple[int, Checkpoint, set[tuple[int, int]]]]()
-        while customers := self._store.outdated_customers(plan.digest, after, CONTEXTS):
+        while found := self._store.checkpointed(after, LOOKED_AT):
             began = time.perf_counter()
-            for customer in customers:
+            for customer in [customer for customer, by in found if not by.startswith(plan.digest)]:
                 head = self._contexts.glance(customer)
                 if head.position:
-                    data = dumps(section.plain(head.content, plan))
+                    data = stored(head.content, plan)
                     # The name of now: an incident may have been told of since the sweep began.
                     checkpoint = Checkpoint(head.position, self._plans.current.folded_as(head.content.at), data)
                     kept.append((customer, checkpoint, self._members(customer)))
@@ -160,9 +170,14 @@ class Sweep:
                     began = time.perf_counter()
                 if self._due.is_set():
                     return
-            await self._keep(kept)
-            after = customers[-1]
-            self._progress["done"] += len(customers)
+                if len(kept) == CONTEXTS:
+                    await self._keep(kept)
+            if kept:
+                await self._keep(kept)
+            await self._rest(time.perf_counter() - began)
+            after = self._progress["done"] = found[-1][0]
+        if not self._due.is_set():
+            await self._note(_FOLDED, wanted)
 
     def _members(self, customer: int) -> set[tuple[int, int]]:
         return {(known.number, known.since) for _, known in self._store.members(customer)}

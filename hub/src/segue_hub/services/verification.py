@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
-import orjson
 from segue.domain import section
 from segue.domain.fact import Fact
 from segue.domain.plan import EMPTY, Plan
 
 from ..storage.ports import Leaf, Store
-from .contexts import dumps
-from .head import head_of
+from .head import Head, head_of
 from .linkage import Linkage
+from .stored_content import dumps, unstored
 
 PAGE = 500
 
@@ -48,10 +47,10 @@ def verify(
         plan = plans[checkpoint.plan]
         facts = [(row.position, decode(row.body)) for row in rows]
         head = head_of(plan, facts, [(name, known.since) for name, known in members])
-        kept = section.decode(checkpoint.data, orjson.loads)
-        if dumps(section.plain(kept, plan)) != dumps(section.plain(head.content, plan)):
+        fault = _fault(checkpoint.data, head, plan)
+        if fault:
             name = min((name for name, _ in members), key=current.kinds.strength)
-            yield f"the checkpoint of {name} through position {checkpoint.position} is not the fold of its facts"
+            yield f"the checkpoint of {name} through position {checkpoint.position} {fault}"
     kinds, decided = current.kinds, set[int]()
     linkage = Linkage(store, kinds)
     for number in _pages(store.linked):
@@ -78,3 +77,13 @@ def _pages(page: Callable[[int, int], list[int]]) -> Iterator[int]:
     while found := page(after, PAGE):
         yield from found
         after = found[-1]
+
+
+def _fault(data: bytes, head: Head, plan: Plan) -> str:
+    """What is wrong with a checkpoint that should be this head's; empty where nothing is."""
+    try:
+        kept = unstored(data)
+    except ValueError:
+        return "cannot be read"
+    same = dumps(section.plain(kept, plan)) == dumps(section.plain(head.content, plan))
+    return "" if same else "is not the fold of its facts"

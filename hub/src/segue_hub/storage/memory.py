@@ -195,12 +195,11 @@ class MemoryStore:
 
     def outdated(self, plan: str) -> int:
         """See `ports.Store.outdated`."""
-        return len(self.outdated_customers(plan, 0, len(self._checkpoints)))
+        return sum(not kept.plan.startswith(plan) for kept in self._checkpoints.values())
 
-    def outdated_customers(self, plan: str, after: int, limit: int) -> list[int]:
-        """See `ports.Store.outdated_customers`."""
-        kept = self._checkpoints.items()
-        return sorted(number for number, kept_ in kept if number > after and not kept_.plan.startswith(plan))[:limit]
+    def checkpointed(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """See `ports.Store.checkpointed`."""
+        return sorted((number, kept.plan) for number, kept in self._checkpoints.items() if number > after)[:limit]
 
     def noted(self, name: str) -> str:
         """See `ports.Store.noted`."""

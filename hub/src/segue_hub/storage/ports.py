@@ -312,8 +312,8 @@ class Store(Links, Protocol):
     def outdated(self, plan: str) -> int:
         """How many checkpoints were made by another plan than the one with this digest."""
 
-    def outdated_customers(self, plan: str, after: int, limit: int) -> list[int]:
-        """The customers above `after` of such checkpoints, rising."""
+    def checkpointed(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """The customers above `after` who have a checkpoint, rising, each with the plan that it was made by."""
 
     def noted(self, name: str) -> str:
         """What a unit noted under a name; empty where nothing was."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final
 
 from .activity import activity_of
@@ -55,8 +56,8 @@ def _fact(fact: Fact) -> Plain:
 
 def _read_fact(plain: Plain) -> Fact:
     id_, kind, type_, occurred_at, seq, channel, touchpoint, reference, raw = plain
-    return Fact(
-        bytes.fromhex(id_), kind, type_, occurred_at, seq, (), channel, touchpoint,
+    return Fact(  # names that all facts share are kept once in memory
+        bytes.fromhex(id_), intern(kind), intern(type_), occurred_at, seq, (), intern(channel), intern(touchpoint),
         InteractionRef(*reference) if reference else None, raw.encode(),
     )  # fmt: skip
 

@@ -140,8 +140,8 @@ SELECT count(*) FROM identifiers WHERE customer NOT IN (SELECT number FROM ident
 SELECT DISTINCT strong FROM links WHERE strong > ? ORDER BY strong LIMIT ?
 -- name: outdated
 SELECT count(*) FROM contexts WHERE substr(plan, 1, length(?1)) <> ?1
--- name: outdated_customers
-SELECT customer FROM contexts WHERE customer > ?2 AND substr(plan, 1, length(?1)) <> ?1 ORDER BY customer LIMIT ?3
+-- name: checkpointed
+SELECT customer, plan FROM contexts WHERE customer > ? ORDER BY customer LIMIT ?
 -- name: noted
 SELECT value FROM meta WHERE name = ?
 -- name: note

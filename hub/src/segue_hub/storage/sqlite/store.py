@@ -27,6 +27,9 @@ from .unit import SqliteUnit
 _CHECKPOINT_PAGES = 4_000
 """Of the write-ahead log, before it is written back. A unit waits for that: 50 ms with 16,000, 20 ms with 4,000."""
 
+_WRITER_CACHE, _READER_CACHE = 32 * 1024, 16 * 1024
+"""Kilobytes of pages that a connection holds. What is beyond is read from the system's cache, in microseconds."""
+
 
 class StoreInUse(Exception):
     """Another process has the store open."""
@@ -66,13 +69,13 @@ class SqliteStore(LinkReader):
         self._broken: str = ""
         self._full = False
         try:
-            self._writer = self._connect()
+            self._writer = self._connect(_WRITER_CACHE)
             self._log_pages = 0
             self._writer.set_wal_hook(self._grew)
             migrate(self._writer)
             self.incarnation = self._first_incarnation()
             self._leaf_index = LeafIndex(self._writer.execute, self._sql)
-            self._reader = self._connect()
+            self._reader = self._connect(_READER_CACHE)
             self._reader.execute("PRAGMA query_only = 1")
             super().__init__(self._reader.execute, self._sql)
             self.ledger = LedgerReader(self._reader.execute, self._sql)
@@ -83,12 +86,12 @@ class SqliteStore(LinkReader):
         if synchronous != 2:
             raise StoreBroken("synchronous is not FULL")
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self, cache: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
         connection.set_busy_timeout(5000)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute(f"PRAGMA cache_size = -{cache}")
         return connection
 
     def _grew(self, connection: apsw.Connection, name: str, pages: int) -> int:
@@ -244,9 +247,9 @@ class SqliteStore(LinkReader):
         """See `ports.Store.outdated`."""
         return int(next(self._reader.execute(self._sql["outdated"], (plan,)))[0])
 
-    def outdated_customers(self, plan: str, after: int, limit: int) -> list[int]:
-        """See `ports.Store.outdated_customers`."""
-        return [row[0] for row in self._reader.execute(self._sql["outdated_customers"], (plan, after, limit))]
+    def checkpointed(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """See `ports.Store.checkpointed`."""
+        return [(row[0], row[1]) for row in self._reader.execute(self._sql["checkpointed"], (after, limit))]
 
     def noted(self, name: str) -> str:
         """See `ports.Store.noted`."""

@@ -1,0 +1,43 @@
+"""Stored contents: a content as the bytes that a store keeps, and back.
+
+Owns their form: the sections as JSON, compressed. Most of it is the newest facts, which say much the same: a third is
+left, so that five customers share a page of the file where there was room for one, and half of it was lost. Bytes from
+before that are read as well. What is compared, told and hashed is the JSON.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import orjson
+from segue.domain import section
+from segue.domain.content import Content
+from segue.domain.plan import Plan
+
+LEVEL: Final = 1
+"""Of compression: 20 microseconds for ten facts, and 7 to read them; the next levels gain a tenth for twice as much."""
+_PLAIN: Final = b"{"
+
+
+def dumps(plain: section.Plain) -> bytes:
+    """As `section.dumps`, faster."""
+    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+
+
+def stored(content: Content, plan: Plan) -> bytes:
+    """A content as a store keeps it."""
+    return zlib.compress(dumps(section.plain(content, plan)), LEVEL)
+
+
+def unstored(data: bytes) -> Content:
+    """The content of `stored`.
+
+    Raises:
+        ValueError: these bytes are none.
+    """
+    try:
+        plain = data if data[:1] == _PLAIN else zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"a stored content cannot be read: {error}") from None
+    return section.decode(plain, orjson.loads)
