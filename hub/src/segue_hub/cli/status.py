@@ -27,8 +27,11 @@ def status(client: Client, as_json: bool) -> None:
     serving = "serving" if plain["serving"] else "NOT SERVING"
     console.print(f"{serving} for {plain['up_s']:.0f} s, position {plain['position']}"
                   f" (folded {plain['folded']}), plan {plain['plan']['digest']}")  # fmt: skip
-    console.print(f"store: {store['facts']} facts, {store['customers']} customers, {store['identifiers']} identifiers,"
-                  f" {store['bytes'] / 1e6:.1f} MB; incarnation {plain['incarnation']}")  # fmt: skip
+    held = "is being counted" if not store else (
+        f"{store['facts']} facts, {store['customers']} customers, {store['identifiers']} identifiers,"
+        f" {store['bytes'] / 1e6:.1f} MB"
+    )  # fmt: skip
+    console.print(f"store: {held}; incarnation {plain['incarnation']}")
     console.print(f"since start: {json.dumps(plain['facts_since_start'])}", markup=False)
     if plain["incidents_open"]:
         console.print(f"incidents open: {', '.join(plain['incidents_open'])}", markup=False)

@@ -13,6 +13,7 @@ from segue.domain.instant import SECOND, instant_text
 from ..storage.ports import Store
 from .admission import UnknownNames
 from .contexts import Contexts
+from .counted import Counted
 from .fan_out import FanOut
 from .ingest import Ingest
 from .plans import Plans
@@ -37,6 +38,7 @@ class Overview:
         self._touchpoints = touchpoints
         self._sweep = sweep
         self._clock = clock
+        self._counted = Counted(store)
         self._started = clock()
         self.decisions: Callable[[], dict[str, Any]] = dict
         self.limits: Callable[[], dict[str, Any]] = dict
@@ -56,7 +58,7 @@ class Overview:
             "at": instant_text(now),
             "up_s": round((now - self._started) / SECOND, 1),
             "incarnation": self._store.incarnation,
-            "store": self._store.counts(),
+            "store": self._counted.plain(),
             "position": position,
             "folded": self._contexts.position,
             "facts_since_start": dict(self._ingest.counts),

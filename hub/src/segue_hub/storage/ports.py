@@ -351,7 +351,10 @@ class Store(Links, Protocol):
         """All books of ordinals, by touchpoint and producer."""
 
     def counts(self) -> dict[str, int]:
-        """Facts, identifiers, customers, checkpoints, linked (identifiers), bytes on disk."""
+        """Facts, identifiers, customers, checkpoints, linked (identifiers), bytes on disk; from any thread.
+
+        Takes seconds where there are millions.
+        """
 
     def check(self) -> Iterator[str]:
         """Every fault found in the store's own books, in words; nothing where it is sound."""

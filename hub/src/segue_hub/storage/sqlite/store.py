@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -232,7 +232,9 @@ class SqliteStore(LinkReader):
 
     def counts(self) -> dict[str, int]:
         """See `ports.Store.counts`."""
-        facts, identifiers, customers, checkpoints, linked = next(self._reader.execute(self._sql["counts"]))
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.set_busy_timeout(5000)
+            facts, identifiers, customers, checkpoints, linked = next(connection.execute(self._sql["counts"]))
         size = sum(path.stat().st_size for path in self.path.parent.glob(f"{self.path.name}*"))
         return {
             "facts": facts, "identifiers": identifiers, "customers": customers, "checkpoints": checkpoints,
