@@ -34,7 +34,7 @@ def run(*, quick: bool = False, install_peers: bool = False) -> Report:
     )  # fmt: skip
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segue-p3-")))
-        hub = stack.enter_context(HubProcess(folder, customers))
+        hub = stack.enter_context(HubProcess(folder))
         load = stack.enter_context(Worker("load"))
         load.ask("connect", address=hub.address, key=hub.key)
         sides: dict[str, Callable[[], Mapping[str, float]]] = {}
