@@ -5,6 +5,7 @@ Owns starting, keys, the benchmarks' plan, and what can be read of the process a
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sqlite3
@@ -88,6 +89,12 @@ class HubProcess:
         request = context_pb2.GetContextRequest(identifier=identifier)
         metadata = (("authorization", f"Bearer {self.key}"),)
         return self._contexts.GetContext(request, timeout=30, metadata=metadata).context
+
+    def overview(self) -> dict[str, Any]:
+        """What the hub says of itself, as `segue-hub status --json`."""
+        told = self._admin.admin.GetStatus(admin_service_pb2.GetStatusRequest(), timeout=30)
+        found: dict[str, Any] = json.loads(told.document)
+        return found
 
     def status(self) -> dict[str, int]:
         """Memory and threads."""

@@ -1,7 +1,7 @@
 """Other processes of a benchmark: started here, asked line by line, ended here.
 
-Owns the line protocol (a JSON object a line, both ways, over stdin and stdout) and the environment of the peers, which
-is made from `requirements/bench.txt` on first use.
+Owns the line protocol (a JSON object a line, both ways, over stdin and stdout) and the environments of the peers, which
+are made from `requirements/bench.txt` and, for the feature server alone, `requirements/feast.txt` on first use.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from types import TracebackType
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PEER_ENVIRONMENT: Final = ROOT / ".venv-bench"
-_LOCK: Final = ROOT / "requirements" / "bench.txt"
 
 
-def peer_python() -> str:
-    """The interpreter of the peers' environment; made, or made anew where the lock has changed."""
-    python, stamp = PEER_ENVIRONMENT / "bin" / "python", PEER_ENVIRONMENT / ".lock"
-    if not stamp.is_file() or stamp.read_bytes() != _LOCK.read_bytes():
-        print(f"making {PEER_ENVIRONMENT.name} for the peers (once)", file=sys.stderr)
-        venv.create(PEER_ENVIRONMENT, with_pip=True)
-        (PEER_ENVIRONMENT / ".gitignore").write_text("*\n", encoding="utf-8")
+def peer_python(peers: str = "bench") -> str:
+    """The interpreter of an environment of peers; made, or made anew where its lock has changed."""
+    environment, lock = ROOT / f".venv-{peers}", ROOT / "requirements" / f"{peers}.txt"
+    python, stamp = environment / "bin" / "python", environment / ".lock"
+    if not stamp.is_file() or stamp.read_bytes() != lock.read_bytes():
+        print(f"making {environment.name} for the peers (once)", file=sys.stderr)
+        venv.create(environment, with_pip=True)
+        (environment / ".gitignore").write_text("*\n", encoding="utf-8")
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        subprocess.run([*install, "-r", str(_LOCK)], check=True)
-        stamp.write_bytes(_LOCK.read_bytes())
+        subprocess.run([*install, "-r", str(lock)], check=True)
+        stamp.write_bytes(lock.read_bytes())
     return str(python)
 
 
@@ -39,12 +38,13 @@ class Worker:
 
     Args:
         module: of this package, run with `-m`; it calls `serve`.
-        peer: whether it runs in the peers' environment.
+        peer: whether it runs in an environment of peers.
+        peers: which one.
         path: where it finds packages before anywhere else.
     """
 
-    def __init__(self, module: str, *, peer: bool = False, path: Path | None = None) -> None:
-        python = peer_python() if peer else sys.executable
+    def __init__(self, module: str, *, peer: bool = False, peers: str = "bench", path: Path | None = None) -> None:
+        python = peer_python(peers) if peer else sys.executable
         environment = {**os.environ}
         if path is not None:
             environment["PYTHONPATH"] = os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])

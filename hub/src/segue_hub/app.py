@@ -286,7 +286,10 @@ class Hub:
             ReservationService(self.reservations, self.plans, gate, self.clock), server
         )
         context_pb2_grpc.add_ContextServiceServicer_to_server(
-            ContextService(self.contexts, projections, self.plans, self.past, self.moments, gate, self.clock), server
+            ContextService(
+                self.contexts, projections, self.plans, self.past, self.moments, gate, self.clock, self.settings.limits
+            ),
+            server,
         )
         previews = Previews(self.store, self.plans, self.clock, fact_from_bytes)
         identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(

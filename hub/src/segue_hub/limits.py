@@ -26,6 +26,7 @@ class Limits:
 
     message_bytes: int = _limit(4 * _MIB, 64 * 1024, "bytes of one message")
     batch: int = _limit(1000, 1, "facts of one PublishEvents")
+    lookups: int = _limit(256, 1, "identifiers of one GetContexts")
     queue_bytes: int = _limit(64 * _MIB, 64 * 1024, "bytes of facts that wait to be written")
     queue_ms: int = _limit(2000, 50, "milliseconds that facts wait for the writer before further ones are refused")
     calls: int = _limit(256, 1, "calls under way, of all touchpoints")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import grpc
+import structlog
 from segue.domain.grant import SERVICE, Grant
+from segue.domain.identifier import Identifier
+from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
-from segue.domain.projection import project, view_of
+from segue.domain.projection import Sight, project, view_of
+from segue.domain.section import Section
 from segue.errors import FactError
 from segue.v1 import context_pb2 as pb
 from segue.v1 import context_pb2_grpc as rpc
 from segue.wire import identifier_from_wire, sections_to_wire
 
-from ..services.contexts import Contexts
+from ..limits import Limits
+from ..services.contexts import Contexts, Stored
 from ..services.failure import Refusal, not_found
 from ..services.head import Head
 from ..services.moments import Known, Moments
@@ -25,8 +31,16 @@ from ..services.stored_content import dumps
 from .gate import Gate
 from .status import refuse
 
+log = structlog.get_logger("segue.hub")
+
+SLICE: Final = 8
+"""Contexts of one call that are made before others get their turn."""
 NAMES: Final = 20_000
 """Names remembered at most."""
+ANSWER_BYTES: Final = 128
+"""What an answer takes that says only that there is no room, and at most beside a context."""
+SIGHTS: Final = 10_000
+"""Sights kept: one for each touchpoint and purpose that asked."""
 MADE: Final = 1_000
 """Messages kept for others who may see the same."""
 
@@ -42,12 +56,14 @@ class Projections:
         self._names: dict[int, str] = {}
         self._views: dict[tuple[str, str, str], str] = {}
         self._made: dict[tuple[int, str], tuple[pb.Context, int]] = {}
+        self._sights: dict[str, Sight] = {}
         plans.listeners.append(self._new_plan)
 
     def _new_plan(self) -> None:
         self._names.clear()
         self._views.clear()
         self._made.clear()
+        self._sights.clear()
 
     def opaque(self, customer: int, since: int = 0) -> str:
         """A customer's name that tells nothing of its identifiers: made of its number in this store alone.
@@ -59,8 +75,15 @@ class Projections:
         number = f"{customer}:{since}" if since else customer
         return hashlib.sha256(f"{self._incarnation}:{number}".encode()).hexdigest()[:16]
 
-    def name(self, customer: int) -> str:
-        """A customer's opaque name; a customer that gets another strongest identifier is another number."""
+    def name(self, customer: int, head: Head | Stored | None = None) -> str:
+        """A customer's opaque name; a customer that gets another strongest identifier is another number.
+
+        Args:
+            customer: its number.
+            head: what was read of it, if it was; who is stored has a name.
+        """
+        if isinstance(head, Stored):
+            return self.opaque(customer)
         found = self._names.get(customer)
         if found is None:
             if not self._contexts.identifiers(customer):
@@ -81,28 +104,53 @@ class Projections:
             found = self._views[key] = view_of(plan, grant, purpose)
         return found
 
+    def _sight(self, view: str, grant: Grant, purpose: str, plan: Plan) -> Sight:
+        """What decides a projection, worked out once; a plan may be on another workspace and of the same view."""
+        found = self._sights.get(view)
+        if found is None or found.plan is not plan:
+            if len(self._sights) >= SIGHTS:
+                self._sights.clear()
+            found = self._sights[view] = Sight(plan, grant, purpose)
+        return found
+
+    def known(self, identifier: Identifier, grant: Grant, purpose: str) -> tuple[int, Head | Stored] | None:
+        """Who is known by an identifier, with what a message of her is made of."""
+        if self._sees_whole(grant, purpose):
+            return self._contexts.known_as_stored(identifier)
+        return self._contexts.known(identifier)
+
+    def _sees_whole(self, grant: Grant, purpose: str) -> bool:
+        plan = self._plans.current
+        return self._sight(self.view(grant, purpose, plan), grant, purpose, plan).whole
+
+    def read(self, customer: int, grant: Grant, purpose: str) -> Head | Stored:
+        """What a message is made of, by the plan in force: as stored where nobody needs more of it, else the head."""
+        stored = self._contexts.stored(customer) if self._sees_whole(grant, purpose) else None
+        return stored or self._contexts.read(customer)
+
     def message(
-        self, customer: int, head: Head, grant: Grant, purpose: str, plan: Plan | None = None
+        self, customer: int, head: Head | Stored, grant: Grant, purpose: str, plan: Plan | None = None
     ) -> tuple[pb.Context, int]:
         """The message, and when a shipped outcome ends (microseconds). Made once for all who may see the same."""
         plan = plan or self._plans.current
-        now, version = self._clock(), self._contexts.version(head)
-        key = (customer, self.view(grant, purpose, plan))
+        version, view = self._contexts.version(head), self.view(grant, purpose, plan)
+        if isinstance(head, Stored):  # of many, each asked for once: not kept
+            sections = self._sight(view, grant, purpose, plan).splice(head.sections, dumps)
+            return self._message(self.name(customer, head), version, view, plan, sections), NEVER
+        now, key = self._clock(), (customer, view)
         made = self._made.get(key)
         if made is not None and made[0].version == version and now < made[1]:
             return made
-        sections, renew_at = project(head.content, plan, grant, purpose, now, dumps)
-        context = pb.Context(
-            customer=self.name(customer),
-            version=version,
-            view=key[1],
-            plan=plan.digest,
-            sections=sections_to_wire(sections),
-        )
+        sections, renew_at = self._sight(view, grant, purpose, plan).project(head.content, now, dumps)
+        context = self._message(self.name(customer), version, view, plan, sections)
         if len(self._made) >= MADE:
             self._made.clear()
         self._made[key] = (context, renew_at)
         return context, renew_at
+
+    def _message(self, customer: str, version: int, view: str, plan: Plan, sections: Sequence[Section]) -> pb.Context:
+        shown = sections_to_wire(sections)
+        return pb.Context(customer=customer, version=version, view=view, plan=plan.digest, sections=shown)
 
     def message_as_of(self, found: AsOf, grant: Grant, purpose: str) -> pb.Context:
         """The message of a customer as she was, advanced to that instant."""
@@ -118,12 +166,13 @@ class Projections:
 
 
 class ContextService(rpc.ContextServiceServicer):
-    """Serves GetContext."""
+    """Serves GetContext and GetContexts."""
 
     def __init__(
         self, contexts: Contexts, projections: Projections, plans: Plans, past: Past, moments: Moments, gate: Gate,
-        clock: Callable[[], int],
+        clock: Callable[[], int], limits: Limits,
     ) -> None:  # fmt: skip
+        self._limits = limits
         self._contexts = contexts
         self._projections = projections
         self._plans = plans
@@ -145,10 +194,53 @@ class ContextService(rpc.ContextServiceServicer):
                 found = self._past.as_of(identifier, moment, hers_now=True)
                 message = self._projections.message_as_of(found, grant, purpose)
                 return pb.GetContextResponse(context=message, server_time=self._clock(), as_of=moment.at)
-            known = self._contexts.known(identifier)
+            known = self._projections.known(identifier, grant, purpose)
             if known is None:
                 raise not_found(f"nobody is known by {identifier}")
         except (Refusal, FactError) as error:
             await refuse(context, error)
         message, _ = self._projections.message(*known, grant, purpose)
         return pb.GetContextResponse(context=message, server_time=self._clock())
+
+    async def GetContexts(  # noqa: N802  # the protocol's own name
+        self, request: pb.GetContextsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetContextsResponse:
+        """See the proto."""
+        limits, asked = self._limits, request.identifiers
+        if len(asked) > limits.lookups:
+            told = f"identifiers: {len(asked)} in one call. Ask for at most {limits.lookups}"
+            await refuse(context, Refusal("BATCH_TOO_LARGE", told))
+        try:
+            caller, purpose = self._gate.caller(context), request.purpose or SERVICE
+        except Refusal as error:
+            await refuse(context, error)
+        answers: list[pb.ContextAnswer] = []
+        room = limits.message_bytes - ANSWER_BYTES * len(asked)
+        for number, name in enumerate(asked):
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            answer = self._answer(identifier_from_wire(name), caller, purpose) if room > 0 else _FULL
+            size = answer.ByteSize()
+            if size > room and answers:  # the first is told whatever its size: asked for again it would be no smaller
+                answer, size = _FULL, room
+            room -= size
+            answers.append(answer)
+        return pb.GetContextsResponse(answers=answers, server_time=self._clock())
+
+    def _answer(self, identifier: Identifier, caller: str, purpose: str) -> pb.ContextAnswer:
+        """One of several; what is wrong with it is no matter of the others."""
+        grant = self._plans.current.grant(caller)  # by the plan in force now: others had their turn meanwhile
+        try:
+            known = self._projections.known(identifier, grant, purpose)
+            if known is None:
+                return pb.ContextAnswer(code="NOT_FOUND", message=f"nobody is known by {identifier}")
+            return pb.ContextAnswer(context=self._projections.message(*known, grant, purpose)[0])
+        except FactError as error:
+            return pb.ContextAnswer(code=error.code, message=str(error))
+        except Exception:  # one customer that cannot be shown may not take the answers of all others
+            log.exception("a context cannot be shown", purpose=purpose)
+            told = "this context cannot be shown; the hub's log says why"
+            return pb.ContextAnswer(code="CONTEXT_BROKEN", message=told)
+
+
+_FULL: Final = pb.ContextAnswer(code="ANSWER_FULL", message="the answer is full: ask for this one again, with fewer")

@@ -156,10 +156,11 @@ class _Session:
                 wait = random.randint(100, 1500)  # noqa: S311  # spreads load, no secret
                 await self._send(pb.SyncResponse(goodbye=pb.Goodbye(reason=reason, reconnect_after_ms=wait)))
                 return
-            if stream.dirty and now < self._busy_until:
+            if stream.dirty and now < self._busy_until and not stream.asked:
                 # Frames went out just now: what changes meanwhile becomes one frame. A lone change never waits.
                 await asyncio.sleep(self._busy_until - now)
             stream.wake.clear()
+            stream.asked = False
             if await self._flush():
                 self._busy_until = loop.time() + CONFLATE
             if now >= bookmark_due:
@@ -233,11 +234,14 @@ class _Session:
             return pb.ContextUpdate(
                 subscription=subscription.number, gone="NOT_FOUND", included=included, unknown=unknown
             )
-        head = service.earlier.read(subscription.customer, plan)
+        if plan is service.plans.current:
+            head = service.projections.read(subscription.customer, grant, subscription.purpose)
+        else:
+            head = service.earlier.read(subscription.customer, plan)
         version = service.contexts.version(head)
         included, unknown = self._pending(subscription, head.position)
         held = (subscription.version, subscription.view, subscription.holds)
-        customer = service.projections.name(subscription.customer)
+        customer = service.projections.name(subscription.customer, head)
         if not customer or not (head.position or service.contexts.identifiers(subscription.customer)):
             return None  # merged away in a unit that is being folded: the frame of the one it is part of is on its way
         if not service.contexts.still_resolves(subscription.identifier, subscription.customer, head):

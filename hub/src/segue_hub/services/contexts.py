@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from segue.domain.content import Content
 from segue.domain.fact import STATEMENTS, Fact
@@ -23,13 +23,14 @@ from segue.domain.holding import Eras
 from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
+from segue.domain.section import Plain
 
 from ..storage.ports import Checkpoint, Known, Leaf, Store
 from .entry import Entry
 from .head import STEP, Head, head_of
 from .plans import News, Plans
 from .resolved import Resolved
-from .stored_content import stored, unstored
+from .stored_content import sections, stored, unstored
 from .thrift import USUAL, Thrift
 
 HEADS: Final = 10_000
@@ -49,6 +50,22 @@ WAITING: Final = 4_096
 Decode = Callable[[Iterable[bytes]], Iterable[Fact]]
 BEFORE: Final = (-1, -1, b"")
 """The order of no fact: all sort after it."""
+
+
+class Stored(NamedTuple):
+    """All that the store has of a customer, as it keeps it: read without folding or decoding.
+
+    Attributes:
+        position, moved: as of a `Head`.
+        sections: in the store's plain form.
+    """
+
+    position: int
+    moved: int
+    sections: Mapping[str, Plain]
+
+
+Found = TypeVar("Found", bound=Head | Stored)
 
 
 class Contexts:
@@ -83,7 +100,7 @@ class Contexts:
         self._beside: dict[int, int] = {}
         self._overtaken: set[int] = set()
         self.position = self._through = store.head()[0]
-        self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0, "deferred": 0}
+        self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0, "deferred": 0, "splices": 0}
         self.behind: dict[int, None] = {}
         self.fallen_behind: Callable[[], None] = lambda: None
         self.crowded: Callable[[], None] = lambda: None
@@ -336,9 +353,15 @@ class Contexts:
         return self._store.resolve(self._plans.current.kinds.normal(identifier))
 
     def known(self, identifier: Identifier) -> tuple[int, Head] | None:
-        """The customer who is known by an identifier, with the head, both as of one moment.
+        """The customer who is known by an identifier, with the head, both as of one moment."""
+        return self._known(identifier, self.read)
 
-        A unit may be committed and not folded yet. Where it changed whom the identifier resolves to, a live head has
+    def known_as_stored(self, identifier: Identifier) -> tuple[int, Head | Stored] | None:
+        """As `known`, with what is `stored` where that will do."""
+        return self._known(identifier, lambda customer: self.stored(customer) or self.read(customer))
+
+    def _known(self, identifier: Identifier, read: Callable[[int], Found]) -> tuple[int, Head | Found] | None:
+        """A unit may be committed and not folded yet. Where it changed whom the identifier resolves to, a live head has
         not what she came with, though that was acknowledged long ago: then it is read of the store, and not kept.
         """
         found = self.find(identifier)
@@ -348,7 +371,7 @@ class Contexts:
             found = self.find(identifier) or found
             if found.moved > self._through:
                 return found.customer, self._load(found.customer, self._plans.current)
-            return found.customer, self.read(found.customer)
+            return found.customer, read(found.customer)
 
     def read(self, customer: int) -> Head:
         """The head of a customer, loaded where it is not live."""
@@ -361,11 +384,30 @@ class Contexts:
         head.used = True
         return head
 
+    def stored(self, customer: int) -> Stored | None:
+        """What is stored of a customer who is not live, where nothing came after it; None where she has to be `read`.
+
+        She is not live after it: whoever reads a crowd once takes nobody's place.
+        """
+        if customer in self._heads:
+            return None
+        found = self._store.whole_checkpoint(customer)
+        if found is None:
+            return None
+        (checkpoint, moved), plan = found, self._plans.current
+        if not checkpoint.plan.startswith(plan.digest):
+            return None
+        plain = sections(checkpoint.data)
+        if checkpoint.plan != plan.folded_as(plain["envelope"][0]):
+            return None
+        self.counts["splices"] += 1
+        return Stored(checkpoint.position, moved, plain)
+
     def glance(self, customer: int) -> Head:
         """The head of a customer for a scan: what is not live is loaded and not kept."""
         return self._heads.get(customer) or self._load(customer, self._plans.current)
 
-    def still_resolves(self, identifier: Identifier, customer: int, head: Head) -> bool:
+    def still_resolves(self, identifier: Identifier, customer: int, head: Head | Stored) -> bool:
         """Whether an identifier is still a customer's, for one who was told so by the unit folded last: a head that was
         read from the store may be ahead of that, and without it.
         """
@@ -374,7 +416,7 @@ class Contexts:
         known = self._store.resolve(identifier)
         return known is not None and known.customer == customer
 
-    def version(self, head: Head) -> int:
+    def version(self, head: Head | Stored) -> int:
         """The version of a context: the newest change that can be seen in it, be it a fact or a plan."""
         return max(head.position, head.moved, self._plans.position)
 

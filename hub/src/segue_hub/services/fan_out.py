@@ -73,6 +73,7 @@ class Stream:
         dirty: subscriptions to answer, in the order they became so.
         wake: set when there is something to send.
         audience_resets: how often it was given an audience's members anew, since it did not read.
+        asked: whether it subscribed since it was last told: whoever asks is answered at once, and does not conflate.
         pending: how many own facts all its subscriptions ask about.
     """
 
@@ -89,6 +90,7 @@ class Stream:
         self.dirty: dict[Subscription, None] = {}
         self.wake = asyncio.Event()
         self.plan_due = False
+        self.asked = False
         self.closing = ""
         self.conflated = 0
         self.audience_resets = 0
@@ -140,6 +142,7 @@ class FanOut:
         stream.subscriptions[subscription.number] = subscription
         known = self._contexts.find(subscription.identifier)
         self._place(subscription, known.customer if known is not None else 0)
+        stream.asked = True
         stream.mark(subscription)
 
     def unsubscribe(self, stream: Stream, number: int) -> None:

@@ -8,6 +8,7 @@ before that are read as well. What is compared, told and hashed is the JSON.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -36,8 +37,21 @@ def unstored(data: bytes) -> Content:
     Raises:
         ValueError: these bytes are none.
     """
+    return section.decode(_json(data), orjson.loads)
+
+
+def sections(data: bytes) -> Mapping[str, section.Plain]:
+    """The sections of `stored`, in their plain form, without making a content of them.
+
+    Raises:
+        ValueError: these bytes are none.
+    """
+    found: Mapping[str, section.Plain] = orjson.loads(_json(data))
+    return found
+
+
+def _json(data: bytes) -> bytes:
     try:
-        plain = data if data[:1] == _PLAIN else zlib.decompress(data)
+        return data if data[:1] == _PLAIN else zlib.decompress(data)
     except zlib.error as error:
         raise ValueError(f"a stored content cannot be read: {error}") from None
-    return section.decode(plain, orjson.loads)

@@ -17,6 +17,7 @@ from .memory_ledger import MemoryLedger
 from .memory_unit import MemoryUnit
 from .ports import (
     ALL,
+    CUT,
     Checkpoint,
     FactRow,
     Key,
@@ -138,6 +139,16 @@ class MemoryStore:
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """See `ports.Store.read_checkpoint`."""
         return self._checkpoints.get(customer)
+
+    def whole_checkpoint(self, customer: int) -> tuple[Checkpoint, int] | None:
+        """See `ports.Store.whole_checkpoint`."""
+        kept, members = self._checkpoints.get(customer), [own for _, own in self.members(customer)]
+        if kept is None or not members or any(own.stated == CUT for own in members):
+            return None
+        leaves = [Leaf(own.number, own.bucket, own.since, own.until) for own in members]
+        if self.facts(leaves, kept.position):
+            return None
+        return kept, max(own.moved for own in members)
 
     def customers(self, after: int, limit: int) -> list[int]:
         """See `ports.Store.customers`."""

@@ -321,6 +321,11 @@ class Store(Links, Protocol):
     def read_checkpoint(self, customer: int) -> Checkpoint | None:
         """The folded context of a customer, if one is kept."""
 
+    def whole_checkpoint(self, customer: int) -> tuple[Checkpoint, int] | None:
+        """The folded context of a customer where it is all there is of her, and the position at which her identifiers
+        moved last; None where facts came after it, where an identifier of hers began anew, and where none is kept.
+        """
+
     def customers(self, after: int, limit: int) -> list[int]:
         """Customer numbers above `after`, rising."""
 

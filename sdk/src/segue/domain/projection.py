@@ -21,7 +21,7 @@ from .fact import ACTION, CONSENT, SUBSCRIPTION
 from .grant import SECTIONS, Grant
 from .guardrail import ALLOW
 from .plan import Plan
-from .section import Plain, Section, content_of, dumps, plain
+from .section import Plain, Section, content_of, dumps, plain, shown
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a projected context; beyond, the oldest of the timeline are dropped, and said to be."""
@@ -29,6 +29,11 @@ _ALWAYS: Final = ("envelope", "choices")
 """What leaves whatever is granted: what the customer chose binds everybody."""
 _TOLD_ELSEWHERE: Final = {CONSENT: "consents", SUBSCRIPTION: "subscriptions", ACTION: "actions"}
 """Facts of a timeline that are seen only by who may see the section that tells the same."""
+
+
+_Outcomes = tuple[Mapping[str, Plain], Mapping[str, Plain]]
+"""Of audiences, and of guardrails."""
+_NO_OUTCOMES: Final[_Outcomes] = ({}, {})
 
 
 class Origin(NamedTuple):
@@ -102,19 +107,84 @@ def project(
     Returns:
         The sections, and the instant at which a shipped outcome ends (`NEVER` where none does): send again by then.
     """
-    sections = plain(content, plan, complete=False)
-    withheld = [kind for kind, section in _TOLD_ELSEWHERE.items() if not grant.may_read(section, purpose)]
-    if withheld:
-        sections["timeline"] = [fact for fact in sections["timeline"] if fact[1] not in withheld]
-    visible = [name for name in sections if name in _ALWAYS or grant.may_read(name, purpose)]
-    if "journeys" not in visible:
-        sections["envelope"][3] = NEVER  # a deadline would tell of journeys
-    outcomes, renew_at = _outcomes(content, plan, grant, purpose, at)
-    found = [Section(name, dump(sections[name])) for name in visible]
-    hidden = sorted(hidden_sections(plan, grant, purpose))
-    dropped = _shrink(found, sections, dump)
-    found.append(Section("outcomes", dump([*outcomes, hidden, dropped])))
-    return found, renew_at
+    return Sight(plan, grant, purpose).project(content, at, dump)
+
+
+class Sight:
+    """What one touchpoint may see for one purpose, by one plan: worked out once, for all customers.
+
+    Args:
+        plan: by which contexts are folded.
+        grant: of the touchpoint.
+        purpose: of the read.
+
+    Attributes:
+        plan: the same.
+        whole: whether nothing it may not see decides anything it needs: then no outcomes are shipped.
+    """
+
+    def __init__(self, plan: Plan, grant: Grant, purpose: str) -> None:
+        self.plan = plan
+        self._grant = grant
+        self._purpose = purpose
+        self._visible: dict[str, bool] = dict.fromkeys(_ALWAYS, True)
+        self._withheld = frozenset(
+            kind for kind, section in _TOLD_ELSEWHERE.items() if not grant.may_read(section, purpose)
+        )
+        self._hidden = sorted(hidden_sections(plan, grant, purpose))
+        may_read_audiences = grant.may_read("audiences", purpose)
+        self._audiences = tuple(
+            name
+            for name, audience in plan.audiences.items()
+            if may_read_audiences and not grant.may_read_all(audience.inputs, purpose)
+        )
+        self._guardrails = tuple(
+            name for name, guardrail in plan.guardrails.items() if not grant.may_read_all(guardrail.inputs, purpose)
+        )
+        self.whole = not (self._audiences or self._guardrails)
+
+    def project(self, content: Content, at: int, dump: Callable[[Plain], bytes] = dumps) -> tuple[list[Section], int]:
+        """See the function of this name."""
+        if self.whole:
+            return self._seen(plain(content, self.plan, complete=False), _NO_OUTCOMES, dump), NEVER
+        outcomes, renew_at = self._outcomes(content, at)
+        return self._seen(plain(content, self.plan, complete=False), outcomes, dump), renew_at
+
+    def splice(self, stored: Mapping[str, Plain], dump: Callable[[Plain], bytes] = dumps) -> list[Section]:
+        """What `project` makes of the content that a store keeps so, where the sight is whole."""
+        assert self.whole, "outcomes are made of a content"
+        return self._seen(shown(stored), _NO_OUTCOMES, dump)
+
+    def _seen(self, sections: dict[str, Plain], outcomes: _Outcomes, dump: Callable[[Plain], bytes]) -> list[Section]:
+        withheld = self._withheld
+        if withheld:
+            sections["timeline"] = [fact for fact in sections["timeline"] if fact[1] not in withheld]
+        if not self._sees("journeys"):
+            sections["envelope"][3] = NEVER  # a deadline would tell of journeys
+        found = [Section(name, dump(value)) for name, value in sorted(sections.items()) if self._sees(name)]
+        dropped = _shrink(found, sections, dump)
+        found.append(Section("outcomes", dump([*outcomes, self._hidden, dropped])))
+        return found
+
+    def _sees(self, name: str) -> bool:
+        seen = self._visible.get(name)
+        if seen is None:  # of a plan there are so many
+            seen = self._visible[name] = self._grant.may_read(name, self._purpose)
+        return seen
+
+    def _outcomes(self, content: Content, at: int) -> tuple[_Outcomes, int]:
+        plan, grant, hidden = self.plan, self._grant, self._guardrails
+        audiences = {name: audience_outcome(content, plan, name, at) for name in self._audiences}
+        guardrails = {}
+        for name in hidden:
+            guardrail = plan.guardrails[name]
+            action = _uncounted(guardrail.cap, grant.touchpoint)
+            guardrails[name] = guardrail_outcome(content, plan, guardrail, at, action)
+        guardrails |= _by_slot(content, plan, hidden, at)
+        guardrails |= _subscribed(content, plan, grant, hidden, at)
+        shipped = [*audiences.values(), *guardrails.values()]
+        renew_at = min((i.since for intervals in shipped for i in intervals if i.kind == "UNKNOWN"), default=NEVER)
+        return (_plain_outcomes(audiences), _plain_outcomes(guardrails)), renew_at
 
 
 def hidden_sections(plan: Plan, grant: Grant, purpose: str) -> frozenset[str]:
@@ -122,27 +192,6 @@ def hidden_sections(plan: Plan, grant: Grant, purpose: str) -> frozenset[str]:
     labels = {trait.label for trait in plan.vocabulary.traits.values()} | {"general"}
     names = [name for name in SECTIONS if name != "traits"] + [f"traits.{label}" for label in labels]
     return frozenset(name for name in names if not grant.may_read(name, purpose))
-
-
-def _outcomes(
-    content: Content, plan: Plan, grant: Grant, purpose: str, at: int
-) -> tuple[tuple[Mapping[str, Plain], Mapping[str, Plain]], int]:
-    audiences = {
-        name: audience_outcome(content, plan, name, at)
-        for name, audience in plan.audiences.items()
-        if grant.may_read("audiences", purpose) and not grant.may_read_all(audience.inputs, purpose)
-    }
-    guardrails = {
-        name: guardrail_outcome(content, plan, guardrail, at, _uncounted(guardrail.cap, grant.touchpoint))
-        for name, guardrail in plan.guardrails.items()
-        if not grant.may_read_all(guardrail.inputs, purpose)
-    }
-    hidden = tuple(guardrails)
-    guardrails |= _by_slot(content, plan, hidden, at)
-    guardrails |= _subscribed(content, plan, grant, hidden, at)
-    shipped = [*audiences.values(), *guardrails.values()]
-    renew_at = min((i.since for intervals in shipped for i in intervals if i.kind == "UNKNOWN"), default=NEVER)
-    return (_plain_outcomes(audiences), _plain_outcomes(guardrails)), renew_at
 
 
 def _uncounted(cap: Cap | None, touchpoint: str) -> Mapping[str, str]:

@@ -28,6 +28,8 @@ from .trait import Trait
 from .tree_reading import trait_section
 
 Plain = Any
+_OF_THE_STORE: Final = frozenset(("apart", "retracted", "begins"))
+"""Sections that the wire does not have."""
 ANYONE: Final = Identifier("", "")
 """Stands for whoever a consent is bound to, where that is not told."""
 
@@ -179,6 +181,22 @@ def plain(content: Content, plan: Plan, *, complete: bool = True) -> dict[str, P
     sections["envelope"] = [
         content.at, [through[0], through[1], through[2].hex()] if through else None, content.facts, content.next_due
     ]  # fmt: skip
+    return sections
+
+
+def shown(stored: Mapping[str, Plain]) -> dict[str, Plain]:
+    """The wire's form of the store's, without making a content of it: `plain(..., complete=False)` of the same.
+
+    Args:
+        stored: plain sections of `plain(..., complete=True)`.
+    """
+    sections = {name: value for name, value in stored.items() if name not in _OF_THE_STORE}
+    sections["identity"] = [
+        [kind, value, 0] for kind, value, _ in stored["identity"] if not has_ended(Identifier(kind, value))
+    ]
+    for name in ("consents", "subscriptions"):
+        if stored[name]:
+            sections[name] = _in_force(_read_bound(stored[name]))
     return sections
 
 

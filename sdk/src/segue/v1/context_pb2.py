@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from segue.v1 import fact_pb2 as segue_dot_v1_dot_fact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16segue/v1/context.proto\x12\x08segue.v1\x1a\x13segue/v1/fact.proto\"%\n\x07Section\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"m\n\x07\x43ontext\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04view\x18\x03 \x01(\t\x12\x0c\n\x04plan\x18\x04 \x01(\t\x12#\n\x08sections\x18\x05 \x03(\x0b\x32\x11.segue.v1.Section\"o\n\x11GetContextRequest\x12(\n\nidentifier\x18\x01 \x01(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\r\n\x05\x61s_of\x18\x03 \x01(\x03\x12\x10\n\x08known_at\x18\x04 \x01(\x03\"\\\n\x12GetContextResponse\x12\"\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x11.segue.v1.Context\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\x12\r\n\x05\x61s_of\x18\x03 \x01(\x03\x32Y\n\x0e\x43ontextService\x12G\n\nGetContext\x12\x1b.segue.v1.GetContextRequest\x1a\x1c.segue.v1.GetContextResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16segue/v1/context.proto\x12\x08segue.v1\x1a\x13segue/v1/fact.proto\"%\n\x07Section\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"m\n\x07\x43ontext\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04view\x18\x03 \x01(\t\x12\x0c\n\x04plan\x18\x04 \x01(\t\x12#\n\x08sections\x18\x05 \x03(\x0b\x32\x11.segue.v1.Section\"o\n\x11GetContextRequest\x12(\n\nidentifier\x18\x01 \x01(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\r\n\x05\x61s_of\x18\x03 \x01(\x03\x12\x10\n\x08known_at\x18\x04 \x01(\x03\"\\\n\x12GetContextResponse\x12\"\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x11.segue.v1.Context\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\x12\r\n\x05\x61s_of\x18\x03 \x01(\x03\"P\n\x12GetContextsRequest\x12)\n\x0bidentifiers\x18\x01 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"T\n\x13GetContextsResponse\x12(\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x17.segue.v1.ContextAnswer\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\"R\n\rContextAnswer\x12\"\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x11.segue.v1.Context\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t2\xa5\x01\n\x0e\x43ontextService\x12G\n\nGetContext\x12\x1b.segue.v1.GetContextRequest\x1a\x1c.segue.v1.GetContextResponse\x12J\n\x0bGetContexts\x12\x1c.segue.v1.GetContextsRequest\x1a\x1d.segue.v1.GetContextsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONTEXTREQUEST']._serialized_end=318
   _globals['_GETCONTEXTRESPONSE']._serialized_start=320
   _globals['_GETCONTEXTRESPONSE']._serialized_end=412
-  _globals['_CONTEXTSERVICE']._serialized_start=414
-  _globals['_CONTEXTSERVICE']._serialized_end=503
+  _globals['_GETCONTEXTSREQUEST']._serialized_start=414
+  _globals['_GETCONTEXTSREQUEST']._serialized_end=494
+  _globals['_GETCONTEXTSRESPONSE']._serialized_start=496
+  _globals['_GETCONTEXTSRESPONSE']._serialized_end=580
+  _globals['_CONTEXTANSWER']._serialized_start=582
+  _globals['_CONTEXTANSWER']._serialized_end=664
+  _globals['_CONTEXTSERVICE']._serialized_start=667
+  _globals['_CONTEXTSERVICE']._serialized_end=832
 # @@protoc_insertion_point(module_scope)

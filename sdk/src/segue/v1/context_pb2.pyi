@@ -136,3 +136,82 @@ class GetContextResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["as_of", b"as_of", "context", b"context", "server_time", b"server_time"]) -> None: ...
 
 global___GetContextResponse = GetContextResponse
+
+@typing.final
+class GetContextsRequest(google.protobuf.message.Message):
+    """GetContextsRequest names customers and why they are asked for."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IDENTIFIERS_FIELD_NUMBER: builtins.int
+    PURPOSE_FIELD_NUMBER: builtins.int
+    purpose: builtins.str
+    """purpose of the read; "service" where empty."""
+    @property
+    def identifiers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[segue.v1.fact_pb2.Identifier]:
+        """identifiers, one for each answer; the same may be named twice."""
+
+    def __init__(
+        self,
+        *,
+        identifiers: collections.abc.Iterable[segue.v1.fact_pb2.Identifier] | None = ...,
+        purpose: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["identifiers", b"identifiers", "purpose", b"purpose"]) -> None: ...
+
+global___GetContextsRequest = GetContextsRequest
+
+@typing.final
+class GetContextsResponse(google.protobuf.message.Message):
+    """GetContextsResponse holds an answer for each identifier."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: builtins.int
+    SERVER_TIME_FIELD_NUMBER: builtins.int
+    server_time: builtins.int
+    """server_time is in microseconds."""
+    @property
+    def answers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ContextAnswer]:
+        """answers are in the order of the identifiers."""
+
+    def __init__(
+        self,
+        *,
+        answers: collections.abc.Iterable[global___ContextAnswer] | None = ...,
+        server_time: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers", b"answers", "server_time", b"server_time"]) -> None: ...
+
+global___GetContextsResponse = GetContextsResponse
+
+@typing.final
+class ContextAnswer(google.protobuf.message.Message):
+    """ContextAnswer is a context, or why there is none."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    code: builtins.str
+    """code is stable: NOT_FOUND; ANSWER_FULL where the response would be too large, so that the rest is to be asked for
+    again; CONTEXT_BROKEN where the hub cannot show it.
+    """
+    message: builtins.str
+    """message names the cure."""
+    @property
+    def context(self) -> global___Context:
+        """context as the caller may see it; absent where code says why."""
+
+    def __init__(
+        self,
+        *,
+        context: global___Context | None = ...,
+        code: builtins.str = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["context", b"context"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "context", b"context", "message", b"message"]) -> None: ...
+
+global___ContextAnswer = ContextAnswer

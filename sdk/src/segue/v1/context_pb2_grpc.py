@@ -40,6 +40,11 @@ class ContextServiceStub(object):
                 request_serializer=segue_dot_v1_dot_context__pb2.GetContextRequest.SerializeToString,
                 response_deserializer=segue_dot_v1_dot_context__pb2.GetContextResponse.FromString,
                 _registered_method=True)
+        self.GetContexts = channel.unary_unary(
+                '/segue.v1.ContextService/GetContexts',
+                request_serializer=segue_dot_v1_dot_context__pb2.GetContextsRequest.SerializeToString,
+                response_deserializer=segue_dot_v1_dot_context__pb2.GetContextsResponse.FromString,
+                _registered_method=True)
 
 
 class ContextServiceServicer(object):
@@ -53,6 +58,14 @@ class ContextServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetContexts(self, request, context):
+        """GetContexts reads the contexts of several customers as they are now, each answered for itself. BATCH_TOO_LARGE where
+        more are asked for than the hub's limit `lookups`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContextServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_ContextServiceServicer_to_server(servicer, server):
                     servicer.GetContext,
                     request_deserializer=segue_dot_v1_dot_context__pb2.GetContextRequest.FromString,
                     response_serializer=segue_dot_v1_dot_context__pb2.GetContextResponse.SerializeToString,
+            ),
+            'GetContexts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContexts,
+                    request_deserializer=segue_dot_v1_dot_context__pb2.GetContextsRequest.FromString,
+                    response_serializer=segue_dot_v1_dot_context__pb2.GetContextsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class ContextService(object):
             '/segue.v1.ContextService/GetContext',
             segue_dot_v1_dot_context__pb2.GetContextRequest.SerializeToString,
             segue_dot_v1_dot_context__pb2.GetContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContexts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/segue.v1.ContextService/GetContexts',
+            segue_dot_v1_dot_context__pb2.GetContextsRequest.SerializeToString,
+            segue_dot_v1_dot_context__pb2.GetContextsResponse.FromString,
             options,
             channel_credentials,
             insecure,

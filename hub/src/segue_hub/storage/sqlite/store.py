@@ -195,6 +195,12 @@ class SqliteStore(LinkReader):
             return Checkpoint(*row)
         return None
 
+    def whole_checkpoint(self, customer: int) -> tuple[Checkpoint, int] | None:
+        """See `ports.Store.whole_checkpoint`."""
+        for position, plan, data, moved in self._reader.execute(self._sql["whole_checkpoint"], (customer,)):
+            return (Checkpoint(position, plan, data), moved) if moved is not None else None
+        return None
+
     def customers(self, after: int, limit: int) -> list[int]:
         """See `ports.Store.customers`."""
         run, sql = self._reader.execute, self._sql
