@@ -82,9 +82,9 @@ bench-quick: $(STAMP) .venv-bench/.lock ## the same, smaller: about three minute
 
 lock: $(STAMP) ## pin requirements/*.in again
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet uv
-	@for name in dev bench fuzz; do .venv-lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url \
+	@for name in dev bench fuzz feast; do .venv-lock/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 	@rm -rf .venv-lock
 
 clean: ## remove what was made
-	rm -rf $(VENV) .venv-fuzz .venv-bench .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .venv-feast .venv-fuzz .mypy_cache .ruff_cache .hypothesis .import_linter_cache

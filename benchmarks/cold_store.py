@@ -18,16 +18,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from segue.domain.fact import Fact
+from segue.domain.grant import Grant
 from segue.v1 import fact_pb2
 from segue.wire import fact_from_wire
 from segue_hub.app import Hub
 from segue_hub.checking.plan_check import check_plan, read_directory
+from segue_hub.services.admission import Result
+from segue_hub.services.failure import Refusal
 from segue_hub.settings import Settings
 
 from . import load
 from .hub import PLAN
 
-EACH: Final = 6
+EACH: Final = 4
 """Facts of each customer: a context of about one KB, as a touchpoint gets it."""
 BATCH: Final = 1000
 IN_FLIGHT: Final = 4
@@ -86,7 +90,7 @@ async def _fill(path: Path, document: Any, customers: int) -> None:
         nonlocal done, told
         while messages := list(itertools.islice(source, BATCH)):
             facts = [fact_from_wire(message) for message in messages]
-            results = await hub.ingest.publish(facts, grant, messages=messages)
+            results = await _published(hub, facts, grant, messages)
             if any(result.status != "ACCEPTED" for result in results):
                 raise RuntimeError(f"not accepted: {results[0]}")
             done += len(facts)
@@ -101,6 +105,17 @@ async def _fill(path: Path, document: Any, customers: int) -> None:
     if (counts["facts"], counts["customers"], counts["checkpoints"]) != (total, customers, customers):
         raise RuntimeError(f"{total} facts of {customers} customers were put in: {counts}")
     await hub.stop(grace=0.0)
+
+
+async def _published(hub: Hub, facts: list[Fact], grant: Grant, messages: list[fact_pb2.Fact]) -> list[Result]:
+    """Publishes a batch; comes back where the hub has too much to write, as its clients do."""
+    while True:
+        try:
+            return await hub.ingest.publish(facts, grant, messages=messages)
+        except Refusal as refusal:
+            if refusal.code != "OVERLOADED":
+                raise
+            await asyncio.sleep(refusal.retry_after_ms / 1000)
 
 
 async def _keep_all(hub: Hub) -> None:

@@ -1,4 +1,4 @@
-"""P6: cold reads. A customer who is on disk and not in the hub's memory, read by whoever asks: one call, the stream, 32.
+"""P6: cold reads. A customer who is on disk and not in the hub's memory: by one call, over the stream, 32 at once.
 
 The hub runs as `segue-hub serve` on a store that it has just been started on, so no context is live; each customer is
 asked for once. That every read came from disk is checked by the hub's own counts, and every context by its contents.
@@ -113,9 +113,7 @@ def _redis(
     }
 
 
-def _feast(
-    stack: ExitStack, report: Report, folder: Path, reads: int
-) -> dict[str, Callable[[], Mapping[str, float]]]:
+def _feast(stack: ExitStack, report: Report, folder: Path, reads: int) -> dict[str, Callable[[], Mapping[str, float]]]:
     where = folder / "feast"
     where.mkdir()
     try:

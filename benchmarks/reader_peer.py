@@ -56,8 +56,7 @@ class RedisReader:
                 pipeline.get(name)
             found += pipeline.execute()
             took.append(time.perf_counter() - began)
-        assert len(found) == len(keys)
-        assert all(len(value) == self._size for value in found)
+        assert [len(value) for value in found] == [self._size] * len(keys)
         return {**_figures(took), "per_second": len(keys) / sum(took)}
 
 
