@@ -103,13 +103,13 @@ UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM fresh_leaf_
 -- name: read_checkpoint
 SELECT position, plan, data FROM contexts WHERE customer = ?
 -- name: whole_checkpoint
-SELECT c.position, c.plan, c.data,
-    (SELECT max(moved) FROM identifiers WHERE customer = ?1 HAVING max(stated) < 2) FROM contexts c
-  WHERE c.customer = ?1 AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
-  AND NOT EXISTS (SELECT 1 FROM identifiers i CROSS JOIN leaf_index x ON x.bucket = i.bucket AND x.leaf = i.number
-    WHERE i.customer = ?1 AND x.position > c.position)
-  AND NOT EXISTS (SELECT 1 FROM identifiers i CROSS JOIN fresh_leaf_index x ON x.bucket = i.bucket AND x.leaf = i.number
-    WHERE i.customer = ?1 AND x.position > c.position)
+SELECT c.position, c.plan, c.data, max(i.moved), max(i.stated) < 2
+    AND NOT max(EXISTS (SELECT 1 FROM leaf_index x
+      WHERE x.bucket = i.bucket AND x.leaf = i.number AND x.position > c.position))
+    AND NOT max(EXISTS (SELECT 1 FROM fresh_leaf_index x
+      WHERE x.bucket = i.bucket AND x.leaf = i.number AND x.position > c.position))
+    AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
+  FROM identifiers i CROSS JOIN contexts c ON c.customer = i.customer WHERE i.customer = ?1
 -- name: customers
 SELECT DISTINCT customer FROM identifiers WHERE customer > ? ORDER BY customer LIMIT ?
 -- name: customers_of_eras

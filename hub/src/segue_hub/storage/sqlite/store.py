@@ -197,8 +197,8 @@ class SqliteStore(LinkReader):
 
     def whole_checkpoint(self, customer: int) -> tuple[Checkpoint, int] | None:
         """See `ports.Store.whole_checkpoint`."""
-        for position, plan, data, moved in self._reader.execute(self._sql["whole_checkpoint"], (customer,)):
-            return (Checkpoint(position, plan, data), moved) if moved is not None else None
+        for position, plan, data, moved, whole in self._reader.execute(self._sql["whole_checkpoint"], (customer,)):
+            return (Checkpoint(position, plan, data), moved) if whole else None
         return None
 
     def customers(self, after: int, limit: int) -> list[int]:
