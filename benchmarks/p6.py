@@ -7,6 +7,7 @@ The pages of the file may be in the system's cache, as may be those of the peers
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import cold_store
+from .growth import KEPT
 from .hub import HubProcess
 from .measure import Line, Report, Series, paired_ratio, pairs
 from .stores import PACKAGES, Server, binary, free_port, install
@@ -29,18 +31,17 @@ KEYS: Final = 100_000
 FEAST_KEYS: Final = 10_000
 
 
-def run(*, quick: bool = False, install_peers: bool = False, cache: Path | None = None) -> Report:
+def run(*, quick: bool = False, install_peers: bool = False) -> Report:
     """Measures.
 
     Args:
         quick: fewer customers, and fewer rounds.
         install_peers: installs Redis where it is missing.
-        cache: a folder where the store is kept for the next run; none where not given.
     """
     rounds, reads, customers = (3, 600, 20_000) if quick else (5, 1500, 1_000_000)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segue-p6-")))
-        kept = (cache or folder) / f"{customers}x{cold_store.EACH}"
+        kept = Path(os.environ.get(KEPT) or folder) / f"cold-{customers}x{cold_store.EACH}"
         _, seconds = cold_store.made(kept, customers)
         hub = stack.enter_context(HubProcess(kept))
         report = Report(
