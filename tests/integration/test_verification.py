@@ -109,3 +109,27 @@ def test_a_kept_context_that_is_cut_off_is_named(store: Path) -> None:
     told = Command().fails(1, "store", "check", store)
     assert "cannot be read" in told
     assert "account=A-" in told
+
+
+def test_who_was_decided_by_a_plan_that_was_soon_rolled_back_is_decided_anew(tmp_path: Path) -> None:
+    """Regression (found by F9): limits were noted as decided by the plan before; what was decided while another was in
+    force, and had no time to sweep, stayed.
+    """
+    path, plan = tmp_path / "segue.db", document(SKETCH)
+    with run_hub(store=path) as hub:
+
+        async def act() -> None:
+            parts = hub.hub
+            await parts.plans.push(plan, {}, "test", "")
+            await parts.sweep.idle()
+            await parts.sweep.close()  # as where the next plan comes before it has begun
+            await parts.plans.push(document({**SKETCH, "identifiers_per_customer": 1}), {}, "test", "")
+            await parts.ingest.publish([event(1, Identifier("account", "A"), MAIL)], parts.plans.current.grant("desk"))
+            assert parts.contexts.find(MAIL).customer != parts.contexts.find(Identifier("account", "A")).customer
+            await parts.plans.push(plan, {}, "test", "")
+            parts.sweep.start()
+            await parts.sweep.idle()
+            assert parts.contexts.find(MAIL).customer == parts.contexts.find(Identifier("account", "A")).customer
+
+        hub.call(act())
+    assert "sound" in Command().ok("store", "check", path)

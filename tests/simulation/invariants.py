@@ -88,7 +88,7 @@ class Invariants:
 
     def quiet(self) -> None:
         """Everything that can be said of a whole history."""
-        log = [(position, fact_from_bytes(row[3])) for position, row in sorted(self.world.disk._rows.items())]
+        log = [(position, fact_from_bytes(row.body)) for position, (_, row) in sorted(self.world.disk._rows.items())]
         self.counts["facts"] = len(log)
         self.survived()
         self._once(log)

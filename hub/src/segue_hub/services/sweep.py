@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +18,7 @@ from typing import Any, Final
 import structlog
 from segue.domain.fact import Fact
 from segue.domain.identifier import IdentifierKinds
+from segue.domain.plan import Plan
 
 from ..storage.ports import Checkpoint, Store, Unit
 from .contexts import Contexts
@@ -132,8 +134,8 @@ class Sweep:
 
     async def _decide_identity(self) -> None:
         """Links are judged by the limits of the plan in force."""
-        wanted = limits_digest(self._plans.current.kinds)
-        if self._store.noted(_LIMITS) == wanted:
+        wanted, since = limits_digest(self._plans.current.kinds), self._plans.position
+        if self._are_decided(wanted):
             return
         self._begin("identity", self._store.counts()["linked"])
         after = 0
@@ -146,7 +148,15 @@ class Sweep:
             if self._due.is_set():
                 return  # yet another plan: begin anew with that one
 
-        await self._note(_LIMITS, wanted)
+        await self._note(_LIMITS, f"{wanted}@{since}")
+
+    def _are_decided(self, wanted: str) -> bool:
+        """Whether all links were judged by these limits, and none by those of a plan that was in force in between, be it
+        for a moment.
+        """
+        digest, _, position = self._store.noted(_LIMITS).partition("@")
+        since = [plan for plan in self._store.plans() if plan.position >= int(position or 0)]
+        return digest == wanted and all(limits_digest(Plan(json.loads(p.document)).kinds) == wanted for p in since)
 
     async def _fold_contexts(self) -> None:
         """Checkpoints by earlier plans are made anew."""
