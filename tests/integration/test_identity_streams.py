@@ -264,6 +264,36 @@ def test_who_is_read_while_her_merge_is_committed_and_not_folded_has_all_that_wa
     assert [facts_read(desk, name) for name in ("account=A", "cookie=c")] == [4, 4]
 
 
+def test_who_is_subscribed_to_while_her_merge_is_committed_and_not_folded_is_told_with_it(
+    hub: RunningHub, desk: Caller
+) -> None:
+    """Regression (found by F9): what was told was the new customer as she was before, without what came with it."""
+    say(
+        desk, event("help.searched", "account=A"), event("help.searched", "cookie=c"), event("call.started", "cookie=c")
+    )
+    unfolded, listeners = Unfolded(hub), hub.hub.ingest._listener
+    assert listeners is not None
+    assert [facts_read(desk, name) for name in ("account=A", "cookie=c")] == [1, 2]
+
+    async def commit() -> Written:
+        return unfolded.write(event("link", "account=A", "cookie=c", kind="link"))
+
+    async def fold(written: Written) -> None:
+        listeners.resolved(written.resolved)
+        listeners.accepted(written.accepted)
+        listeners.settled(written.position)
+
+    written = hub.call(commit())
+    with streaming(desk, hub=hub, rule=by_rule) as stream:
+        stream.subscribe(1, "cookie=c")
+        stream.subscribe(2, "account=A")
+        assert facts(stream.frame(2)) == 1
+        assert stream.frames(1) == []
+        hub.call(fold(written))
+        assert facts(stream.frame(1)) == 4
+        assert facts(stream.frame(2, lambda frame: facts(frame) > 1)) == 4
+
+
 def by_rule(log: Log) -> Whose:
     """Whose facts are whose, where each unit has one fact."""
     return Rule(log, [position for position, _ in log]).whose

@@ -365,13 +365,17 @@ class Contexts:
         not what she came with, though that was acknowledged long ago: then it is read of the store, and not kept.
         """
         found = self.find(identifier)
-        if found is None or (found.moved <= self._through and found.customer in self._heads):
+        if found is None or (self.have(found.moved) and found.customer in self._heads):
             return None if found is None else (found.customer, self.read(found.customer))
         with self._store.snapshot():
             found = self.find(identifier) or found
-            if found.moved > self._through:
+            if not self.have(found.moved):
                 return found.customer, self._load(found.customer, self._plans.current)
             return found.customer, read(found.customer)
+
+    def have(self, moved: int) -> bool:
+        """Whether live heads have what came with an identifier that moved at a position."""
+        return moved <= self._through
 
     def read(self, customer: int) -> Head:
         """The head of a customer, loaded where it is not live."""

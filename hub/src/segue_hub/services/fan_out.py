@@ -31,6 +31,7 @@ class Subscription:
 
     Attributes:
         customer: what it resolves to; 0 while nobody is known by it.
+        moved: at which position it came to that; a context that is not folded so far is somebody else's.
         version, view: what the client holds.
         pending: ids of the client's own facts that it shows but does not know to be included.
         own: ids of its touchpoint's facts since the last frame: a publication may overtake what the stream says.
@@ -42,6 +43,7 @@ class Subscription:
     purpose: str
     stream: Stream
     customer: int = 0
+    moved: int = 0
     version: int = 0
     view: str = ""
     holds: str = ""
@@ -141,7 +143,7 @@ class FanOut:
         self.unsubscribe(stream, subscription.number)
         stream.subscriptions[subscription.number] = subscription
         known = self._contexts.find(subscription.identifier)
-        self._place(subscription, known.customer if known is not None else 0)
+        self._place(subscription, known.customer if known is not None else 0, known.moved if known is not None else 0)
         stream.asked = True
         stream.mark(subscription)
 
@@ -157,8 +159,8 @@ class FanOut:
         else:
             _remove(self._unknown, subscription.identifier, subscription)
 
-    def _place(self, subscription: Subscription, customer: int) -> None:
-        subscription.customer = customer
+    def _place(self, subscription: Subscription, customer: int, moved: int = 0) -> None:
+        subscription.customer, subscription.moved = customer, moved
         if customer:
             self._by_customer.setdefault(customer, {})[subscription] = None
         else:
@@ -175,7 +177,7 @@ class FanOut:
                 known = self._contexts.find(subscription.identifier)
                 if known is not None and known.customer != customer:
                     _remove(self._by_customer, customer, subscription)
-                    self._place(subscription, known.customer)
+                    self._place(subscription, known.customer, known.moved)
                 subscription.stream.mark(subscription)
 
     def accepted(self, entries: Sequence[Entry]) -> None:
