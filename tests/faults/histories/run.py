@@ -196,6 +196,7 @@ def _await_errands(outcome: Outcome, heard: list[Heard], hosts: list[Host]) -> N
 
 def _quiet(outcome: Outcome, hub: Serving, keys: dict[str, str], watchers: list[Watcher]) -> None:
     """What is true once nothing happens any more, told to all who watch."""
+    eventually(lambda: hub.status()["sweep"]["state"] == "idle", 30)
     with calling(hub.address, keys["eye"]) as reader:
         names = [*plans.LISTS, *plans.PEOPLE]
         found = [reader.context(name) for name in names]

@@ -151,8 +151,8 @@ class Sweep:
         await self._note(_LIMITS, f"{wanted}@{since}")
 
     def _are_decided(self, wanted: str) -> bool:
-        """Whether all links were judged by these limits, and none by those of a plan that was in force in between, be it
-        for a moment.
+        """Whether all links were judged by these limits, and none by those of a plan that was in force since, however
+        short.
         """
         digest, _, position = self._store.noted(_LIMITS).partition("@")
         since = [plan for plan in self._store.plans() if plan.position >= int(position or 0)]
