@@ -26,7 +26,7 @@ from tests.faults.histories.outcome import Outcome
 from tests.faults.histories.run import checked, run
 from tests.faults.trial import Trial
 
-pytestmark = [pytest.mark.fault]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 AT_ONCE = 2
 """Runs at the same time: most of each is waiting."""

@@ -70,7 +70,9 @@ def once(outcome: Outcome, log: Log) -> list[str]:
         f"once: nobody told {f.id.hex()} ({f.kind})" for _, f in log if f.id not in offered and f.kind not in made
     ]
     wrong += [f"once: {id_.hex()} was taken in a second time" for teller in outcome.tellers for id_ in teller.again]
-    wrong += [f"once: {id_.hex()} was refused: {code}" for teller in outcome.tellers for id_, code in teller.rejected]
+    wrong += [
+        f"kept out: {id_.hex()} was refused: {code}" for teller in outcome.tellers for id_, code in teller.rejected
+    ]
     fates: dict[str, set[str]] = {}
     for done in outcome.history.of("publish"):
         for id_ in done.said["ids"]:
