@@ -152,7 +152,8 @@ def caps(outcome: Outcome, log: Log) -> list[str]:
             standing[id_] = fact.identifiers[0]
             now = sum(groups[n] == mine and released.get(i, position + 1) > position for i, n in standing.items())
             if now > LIMIT and (id_ in told or id_ in sent or id_ not in released):
-                wrong.append(f"caps: grant {id_} at {position} is number {now} of {LIMIT}")
+                fate = "sent into" if id_ in sent else "told" if id_ in told else "told to nobody, and never given back"
+                wrong.append(f"caps: grant {id_} at {position} is number {now} of {LIMIT} ({fate})")
     wrong += [f"caps: {id_} was granted, and the log has no such grant" for id_ in (told | set(sent)) - set(granted)]
     wrong += [f"caps: {id_} was used {n} times" for id_, n in Counter(sent).items() if n > 1]
     confirmed = {str(f.properties.get("reservation")) for _, f in log if f.kind == ACTION}
