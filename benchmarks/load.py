@@ -1,4 +1,4 @@
-"""The load generator of P3: batches made beforehand, several in flight, over the raw stub.
+"""The load generator of P3 and P4: batches made beforehand, several in flight, over the raw stub.
 
 Run by `workers.Worker("load")`. Making the requests is not part of what is timed: a producer's own work is its own.
 """
@@ -74,21 +74,21 @@ class Load:
         self._metadata = (("authorization", f"Bearer {key}"),)
         return "connected"
 
-    def prepare(self, facts: int, customers: int, first: int, seed: int) -> int:
+    def prepare(self, facts: int, customers: int, first: int, seed: int, batch: int = BATCH) -> int:
         """Makes the requests; customers at random out of `customers`, or each once where `first` says so."""
         chance = random.Random(seed)
         self._requests = []
-        now, batch = time.time_ns() // 1000, []
+        now, together = time.time_ns() // 1000, []
         for number in range(facts):
             self._seq += 1
             customer = first + number if first else chance.randrange(1, customers + 1)
-            batch.append(fact(chance, customer, self._seq, now + number))
+            together.append(fact(chance, customer, self._seq, now + number))
             self._counts[customer] = self._counts.get(customer, 0) + 1
-            if len(batch) == BATCH:
-                self._requests.append(pb.PublishEventsRequest(facts=batch).SerializeToString())
-                batch = []
-        if batch:
-            self._requests.append(pb.PublishEventsRequest(facts=batch).SerializeToString())
+            if len(together) == batch:
+                self._requests.append(pb.PublishEventsRequest(facts=together).SerializeToString())
+                together = []
+        if together:
+            self._requests.append(pb.PublishEventsRequest(facts=together).SerializeToString())
         return len(self._requests)
 
     def run(self, in_flight: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Peers of P3 as clients, in their own environment: Redis XADD and PostgreSQL COPY, 256 facts at a time, both durable.
+"""Peers of P3 and P4 as clients, in their own environment: Redis XADD and PostgreSQL COPY, both durable.
 
 They store and nothing else: no validation, no deduplication by id, no identity, no fold, no context to read.
 Run by `workers.Worker("stores_peer", peer=True)`.
@@ -14,6 +14,7 @@ from typing import Any, Final
 import psycopg
 import redis
 
+from .measure import percentile
 from .workers import serve
 
 BATCH: Final = 256
@@ -76,6 +77,17 @@ class Stores:
         assert self._redis.xlen("facts") - before == count
         return count / took
 
+    def xadd_alone(self) -> dict[str, float]:
+        """Milliseconds from an XADD to its answer: one, then the next."""
+        before, times = self._redis.xlen("facts"), []
+        for id_, at, type_, customer, seq, body in (row for batch in self._rows for row in batch):
+            fields = {"id": id_, "at": at, "type": type_, "customer": customer, "seq": seq, "body": body}
+            began = time.perf_counter()
+            self._redis.xadd("facts", fields)
+            times.append((time.perf_counter() - began) * 1000)
+        assert self._redis.xlen("facts") - before == len(times)
+        return {"p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99)}
+
     def copy(self) -> float:
         """Facts per second: COPY of 256, committed, then the next."""
         began = time.perf_counter()
@@ -101,5 +113,6 @@ if __name__ == "__main__":
             "prepare": stores.prepare,
             "xadd": stores.xadd,
             "copy": stores.copy,
+            "xadd_alone": stores.xadd_alone,
         }
     )
