@@ -111,7 +111,7 @@ def judged(recording: list[Step], folder: Path, count: int, chance: random.Rando
     hub, host, ledger = (f"{folder}/{part}" for part in ("disk/hub/", "disk/host/state/", "ledger"))
     acked: set[str] = set()
     kept: set[str] = set()
-    share = count / max(1, sum(step.path != ledger for step in recording))
+    share = count / max(1, sum(step.path != ledger and not step.path.endswith("-shm") for step in recording))
     for step in recording:
         if step.path == ledger:
             for line in step.data.decode().splitlines():

@@ -1,8 +1,8 @@
 """The journal: one outbox's file, in SQLite (WAL, synchronous FULL).
 
 Owns the tables and every statement on them: facts that wait or were delivered a while ago, what the hub will never
-take, producers with the ordinals they handed out and reserved, and the ordinals that are lost. Each method that writes
-is one transaction: all of it is on disk when it returns, none of it where it raises. Used by one thread.
+take, producers with their ordinals, and those that are lost. Each method that writes is one transaction: on disk when
+it returns, none of it where it raises; only that the hub has a fact may reach the disk with the next. One thread.
 """
 
 from __future__ import annotations
@@ -113,8 +113,7 @@ class Journal:
         self._ended_untold: tuple[int, ...] = ()
         self._run = sqlite3.connect(path.absolute().as_uri(), isolation_level=None, check_same_thread=False, uri=True)
         try:
-            self._run.execute("PRAGMA journal_mode = WAL")
-            self._run.execute("PRAGMA synchronous = FULL")
+            self._run.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
             self._run.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")  # whoever adopts it finds all of it, or none
         except sqlite3.Error:
             self._run.close()
@@ -124,16 +123,20 @@ class Journal:
         return self._system.now() / 1_000_000
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
         run = self._run
-        run.execute("BEGIN IMMEDIATE")
+        (level,) = run.execute("PRAGMA synchronous").fetchone()
         try:
+            run.execute(f"PRAGMA synchronous = {level if synced else 'NORMAL'}")
+            run.execute("BEGIN IMMEDIATE")
             yield run
             run.execute("COMMIT")
         except BaseException:  # whatever it was: nothing of it may stay
             if run.in_transaction:
                 run.execute("ROLLBACK")
             raise
+        finally:
+            run.execute(f"PRAGMA synchronous = {level}")
 
     def _recount(self) -> None:
         found = self._run.execute("SELECT producer, count(*), sum(size) FROM facts WHERE delivered IS NULL GROUP BY 1")
@@ -227,7 +230,7 @@ class Journal:
     ) -> set[bytes]:
         """The hub answered: delivered ones are kept a while, refused ones laid aside; returns whose row was here."""
         now, gone = self._now(), []
-        with self._transaction() as run:
+        with self._transaction(synced=bool(refused or lost)) as run:
             for row in delivered:
                 statement = "UPDATE facts SET delivered = ? WHERE id = ? AND delivered IS NULL"
                 if run.execute(statement, (now, row.id)).rowcount:
