@@ -44,7 +44,7 @@ log = structlog.get_logger("segue.hub")
 
 BOOKMARK: Final = 10.0
 CONFLATE: Final = 0.004
-"""Seconds after sending contexts in which further changes of a stream conflate."""
+"""Seconds at most that changes of a stream conflate for after contexts were sent: as long as sending them took."""
 SESSION: Final = 30 * 60.0
 HELD: Final = 256
 """Bytes of what a client says of a context that it holds; longer texts are none of ours."""
@@ -161,16 +161,19 @@ class _Session:
                 await asyncio.sleep(self._busy_until - now)
             stream.wake.clear()
             stream.asked = False
+            began = loop.time()
             if await self._flush():
-                self._busy_until = loop.time() + CONFLATE
+                ended = loop.time()
+                self._busy_until = ended + min(CONFLATE, ended - began)
             if now >= bookmark_due:
                 bookmark_due = now + BOOKMARK
                 await self._send(pb.SyncResponse(bookmark=self._bookmark()))
             if not (stream.dirty or self._out or stream.plan_due or self._watches.due or self._uninformed):
+                alarm = loop.call_at(min(bookmark_due, ends_at), stream.wake.set)
                 try:
-                    await asyncio.wait_for(stream.wake.wait(), max(0.0, min(bookmark_due, ends_at) - loop.time()))
-                except TimeoutError:
-                    continue
+                    await stream.wake.wait()
+                finally:
+                    alarm.cancel()
 
     async def _flush(self) -> bool:
         """Sends what is due; returns whether contexts were among it."""

@@ -197,8 +197,13 @@ class Ingest:
             if folding is not None:
                 await folding
             # Merges are known before the next checkpoints are taken: one of a customer as it was would outlive them.
-            self._listener.resolved(written.resolved)
+            # The fold stands in line before the streams that hear of them: nobody is shown without the facts.
             folding = asyncio.create_task(self._fold(written), name="fold")
+            try:
+                self._listener.resolved(written.resolved)
+            except BaseException:
+                folding.cancel()
+                raise
 
     async def _write_alone(self, alone: Alone, folding: asyncio.Task[None] | None) -> None:
         """What it changes for everybody is changed at its place in the log: no version may pass a fact that is older
