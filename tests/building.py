@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from segue.domain.content import Content
-from segue.domain.context import FRESH, Context, Freshness
+from segue.domain.context import Context
 from segue.domain.fact import (
     ACTION,
     CONSENT,
@@ -27,6 +27,7 @@ from segue.domain.fact import (
     properties_bytes,
 )
 from segue.domain.fold import fold
+from segue.domain.freshness import FRESH, Freshness
 from segue.domain.identifier import Identifier, parse_identifier
 from segue.domain.incident import check_incident, incident_fact
 from segue.domain.instant import parse_instant, span

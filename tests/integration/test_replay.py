@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 import segue
-from segue.domain.context import PERSISTED
 from segue.domain.decision import Question
 from segue.domain.fact import DECISION, TRAIT, properties_bytes
+from segue.domain.freshness import PERSISTED
 from segue.domain.instant import NEVER
 from segue.domain.replay import asked_again
 from segue.transport import StreamBroken

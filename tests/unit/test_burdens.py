@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from segue.domain.action import Action
 from segue.domain.content import Content
-from segue.domain.context import MISSING, STALE, Freshness
 from segue.domain.decision import Question, decide, exposed_arm
 from segue.domain.effort import EffortRule, effort
 from segue.domain.fact import CHOICE, EXPOSURE, Fact
 from segue.domain.fold import fold
+from segue.domain.freshness import MISSING, STALE, Freshness
 from segue.domain.guardrail import ALLOW, BLOCK
 from segue.errors import FactError
 

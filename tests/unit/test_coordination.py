@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from segue.domain.claim import ACCEPTED, DECLINED, HELD, OFFERED, RELEASED, Claim, told
-from segue.domain.context import Freshness
 from segue.domain.decision import judge
 from segue.domain.expression import NEVER
 from segue.domain.fact import CHOICE, CLAIM, EXPOSURE, RESERVATION, Fact, check
 from segue.domain.fold import fold
+from segue.domain.freshness import Freshness
 from segue.domain.guardrail import ALLOW, BLOCK, DEFER, Verdict
 from segue.domain.identifier import Identifier
 from segue.domain.instant import parse_instant

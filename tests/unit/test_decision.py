@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from segue.domain.action import Action
-from segue.domain.context import FRESH, MISSING, PERSISTED, STALE, Context, Freshness
+from segue.domain.context import Context
 from segue.domain.decision import Decision, Question, decide
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
+from segue.domain.freshness import FRESH, MISSING, PERSISTED, STALE, Freshness
 from segue.domain.guardrail import ALLOW, BLOCK, DEFER
 from segue.domain.projection import NOBODY, project, receive
 from segue.errors import NameUnknown, NotCovered, NotGranted

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import segue
+from segue.domain.context import Context
 from segue.domain.decision import Question, decide
 from segue.domain.decision_fact import Basis, answer_of, basis_from, basis_of, details_of, json_text
 from segue.domain.fact import Fact, check
@@ -17,15 +18,14 @@ from segue.domain.overlay import overlaid
 from segue.domain.projection import NOBODY, Origin, Projected
 from segue.testing import FakeHub
 
-from tests.building import context_of, fact, plan, who
+from tests.building import fact, moment, plan, who
 
 PLAN = plan()
 
 
 def made_of(projected: Projected, question: Question) -> dict[str, Any]:
     """The details of a decision, as they are read again."""
-    context = context_of(projected.content, PLAN, "1h")
-    context.projected = projected
+    context = Context(projected, PLAN, moment("1h"))
     decision = decide(question, context, "chat")
     raw = details_of(decision, answer_of(decision), basis_of(context, SERVICE))[1]
     check(Fact(bytes(16), "decision", "chat.route", 1, 0, who("account=A-1"), raw=raw))

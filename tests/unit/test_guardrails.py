@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.content import Content
-from segue.domain.context import MISSING, STALE, Context, Freshness
+from segue.domain.context import Context
 from segue.domain.decision import judge
 from segue.domain.expression import NEVER
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
+from segue.domain.freshness import MISSING, STALE, Freshness
 from segue.domain.guardrail import ALLOW, BLOCK, DEFER, Verdict
 from segue.domain.instant import parse_instant
 from segue.domain.plan import Plan

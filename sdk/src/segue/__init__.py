@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from .domain.action import Action
 from .domain.brief import Brief
-from .domain.context import Context, Freshness
+from .domain.context import Context
 from .domain.decision import Decision
+from .domain.freshness import Freshness
 from .domain.guardrail import Verdict
 from .domain.identifier import Identifier
 from .domain.telling import Telling

@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
-from .domain.context import LIVE, MISSING, PERSISTED, STALE, Freshness
 from .domain.fact import Fact
+from .domain.freshness import Freshness, freshness_at
 from .domain.identifier import Identifier
-from .domain.instant import SECOND
 from .domain.overlay import links_someone_new, overlaid
-from .domain.plan import Plan
+from .domain.plan import WAITING, Plan
 from .domain.projection import NOBODY, Projected
 from .domain.section import Section
+from .domain.snapshot import Snapshot
 
-SILENCE = 30 * SECOND
-"""After this long without a word from the hub, what is held is stale."""
+UNSEEN: Final = Snapshot(NOBODY, WAITING)
+"""Stands where nobody has looked yet."""
 
 
 class Held:
@@ -33,6 +34,7 @@ class Held:
         pending: own facts that no frame has included yet, by id, oldest first.
         users: sessions that use it now.
         keep_until: our clock (microseconds) until which it stays without a session.
+        latest: the snapshot that decisions were made on last.
         sections: as received, for whoever keeps them on disk.
         answered: set once the hub has answered the first time.
         changed: set whenever what is held changes; waiters clear it.
@@ -40,8 +42,8 @@ class Held:
 
     __slots__ = (
         "_base", "answered", "changed", "customer", "heard_at", "identifier", "identity_pending", "keep_until",
-        "last_answers", "number", "pending", "persisted_at", "plan", "purpose", "sections", "shown", "users", "version",
-        "view",
+        "last_answers", "latest", "number", "pending", "persisted_at", "plan", "purpose", "sections", "shown", "users",
+        "version", "view",
     )  # fmt: skip
 
     def __init__(self, number: int, identifier: Identifier, purpose: str) -> None:
@@ -64,16 +66,19 @@ class Held:
         self.changed = threading.Event()
         self.last_answers: dict[str, object] = {}
         self.sections: Sequence[Section] = ()
+        self.latest = UNSEEN
 
     def freshness(self, at: int) -> Freshness:
         """How fresh what is shown is, at our clock's `at`."""
-        heard = self.heard_at
-        if heard:
-            age = at - heard
-            return Freshness(LIVE if age < SILENCE else STALE, age if age > 0 else 0)
-        if self.persisted_at:
-            return Freshness(PERSISTED, max(0, at - self.persisted_at))
-        return Freshness(MISSING)
+        return freshness_at(at, self.heard_at, self.persisted_at)
+
+    def snapshot(self, plan: Plan, strict: bool) -> Snapshot:
+        """What is shown now, as a plan reads it; the same one until either changes."""
+        found = self.latest
+        told = (found.version, found.strict) == (self.version, strict)
+        if not told or found.projected is not self.shown or found.plan is not plan:
+            found = self.latest = Snapshot(self.shown, plan, self.version, strict)
+        return found
 
     def take(self, projected: Projected, name: tuple[int, str, str], included: Iterable[bytes], plan: Plan,
              at: int) -> None:  # fmt: skip

@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from .domain.action import action_properties
 from .domain.brief import Brief
 from .domain.context import Context
 from .domain.decision import Decision, Question, decide, exposed_arm
-from .domain.decision_fact import Basis, answer_of, basis_of, details_of, json_text
+from .domain.decision_fact import answer_of, basis_of, details_of, json_text
 from .domain.explanation import held
 from .domain.fact import (
     ACTION,
@@ -108,11 +107,9 @@ class Session(Coordination):
     def context(self) -> Context:
         """What is known now, own facts included."""
         runtime, held = self._runtime, self._held
-        at = runtime.clock()
-        return Context(
-            held.shown, runtime.machine.plan, at + runtime.machine.offset, held.freshness(at), held.version,
-            runtime.config.strict,
-        )  # fmt: skip
+        at, machine = runtime.clock(), runtime.machine
+        snapshot = held.snapshot(machine.plan, runtime.config.strict)
+        return Context.held(snapshot, at + machine.offset, at, held.heard_at, held.persisted_at)
 
     def brief(self, language: str = "en") -> Brief:
         """The hand-over summary; its sentences in English or Chinese (`zh`)."""
@@ -122,29 +119,34 @@ class Session(Coordination):
 
     def decide(self, question: Question) -> Decision:
         """Asks a question in process. Never raises (but for misspelt names in tests), never waits."""
-        runtime, held = self._runtime, self._held
-        machine, at = runtime.machine, runtime.clock()
-        plan = machine.plan
-        if plan is not self._channel_by:
-            self._channel, self._channel_by = self._touchpoint.channel, plan
-        context = Context(
-            held.shown, plan, at + machine.offset, held.freshness(at), held.version, runtime.config.strict
-        )
+        runtime = self._home if self._forks == _forks[0] else self._runtime
+        held, machine, at = self._held, runtime.machine, runtime.clock()
+        snapshot = held.latest
+        if (
+            snapshot.projected is not held.shown
+            or snapshot.plan is not machine.plan
+            or snapshot.version != held.version
+        ):  # what `Held.snapshot` asks too, without the call
+            snapshot = held.snapshot(machine.plan, runtime.config.strict)
+        if snapshot.plan is not self._channel_by:
+            self._channel, self._channel_by = self._touchpoint.channel_by(snapshot.plan), snapshot.plan
+        context = Context.held(snapshot, at + machine.offset, at, held.heard_at, held.persisted_at)
         decision = decide(question, context, self._channel, self._touchpoint.name)
         decision.actor = self
         runtime.decisions += 1
         if held.identity_pending:
             decision.pending = "IDENTITY_PENDING"
-        self._expose(decision, context)
+        if decision.verdicts:
+            self._expose(decision, context)
         if question.record != "never":
-            self._record(question, decision, context)
+            self._record(question, decision)
         if question.shadow is not None:
             self._ask_shadow(question, decision, context)
         return decision
 
     def _ask_shadow(self, question: Question, decision: Decision, context: Context) -> None:
         """Asks the new version on what the old one was asked on; on a thread of its own, and never acts."""
-        runtime, answers, was = self._runtime, self._held.last_answers, copy(decision)
+        runtime, answers, was = self._runtime, self._held.last_answers, decision.copy()
         seq, at, reference = runtime.next_seq(), runtime.now(), self._interaction
         who, channel, name = self.identifiers, self._touchpoint.channel, shadow_name(question.name)
 
@@ -173,7 +175,7 @@ class Session(Coordination):
                 self._exposed.add(guardrail.name)
                 self._tell(EXPOSURE, guardrail.name, {"arm": arm}, None, MUST)
 
-    def _record(self, question: Question, decision: Decision, context: Context) -> None:
+    def _record(self, question: Question, decision: Decision) -> None:
         """The answer becomes a fact when it changed for this customer, or an action may follow."""
         answers = self._held.last_answers
         if decision.action is None:
@@ -185,18 +187,17 @@ class Session(Coordination):
             answer = answer_of(decision)
             key = (answer, decision.reason, decision.allowed)
         answers[question.name] = key
-        decision.id = self._runtime.ids.next()
-        made, basis = copy(decision), basis_of(context, self.purpose)  # as it is now: a place may be refused later
-        seq, at, reference = self._runtime.next_seq(), self._runtime.now(), self._interaction
-        self._runtime.record(lambda: self._decision_fact(made, answer, basis, at, seq, reference))
+        runtime = self._runtime
+        decision.id = runtime.ids.next()
+        made = decision.copy()  # as it is now: a place may be refused later
+        seq, at, who, reference = runtime.next_seq(), runtime.now(), self.identifiers, self._interaction
+        channel, touchpoint, purpose = self._channel, self._touchpoint.name, self.purpose
 
-    def _decision_fact(
-        self, decision: Decision, answer: Any, basis: Basis, at: int, seq: int, reference: InteractionRef | None
-    ) -> Fact:
-        return Fact(
-            decision.id, DECISION, decision.name, at, seq, self.identifiers, self._touchpoint.channel,
-            self._touchpoint.name, reference, details_of(decision, answer, basis)[1],
-        )  # fmt: skip
+        def fact() -> Fact:
+            raw = details_of(made, answer, basis_of(made.context, purpose))[1]
+            return Fact(made.id, DECISION, made.name, at, seq, who, channel, touchpoint, reference, raw)
+
+        runtime.record(fact)
 
     def reserve(self, decision: Decision) -> Place:
         """Takes a place under the strict caps that speak about a decision's action; `act` does so by itself.

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .domain.context import FRESH, MISSING, Freshness
 from .domain.decision_fact import Basis, basis_from
 from .domain.fact import DECISION
+from .domain.freshness import FRESH, MISSING, Freshness
 from .domain.plan import Plan
 from .domain.projection import NOBODY, Origin, Projected, receive, without_plan
 from .domain.replay import Moment

@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from segue.domain.context import FRESH, Context
+from segue.domain.context import Context
 from segue.domain.decision import FUNCTION_FAILED, Decision, Question, decide, exposed_arm
 from segue.domain.decision_fact import HUB, answer_of, basis_of, details_of
 from segue.domain.fact import DECISION, EXPOSURE, Fact, properties_bytes
+from segue.domain.freshness import FRESH
 from segue.domain.grant import SERVICE, Grant
 from segue.domain.identifier import Identifier
 from segue.domain.interaction import InteractionRef

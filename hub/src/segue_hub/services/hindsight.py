@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from segue.domain.context import PERSISTED
 from segue.domain.decision_fact import Basis, basis_from, is_from
 from segue.domain.fact import ACTION, CONSENT, EVENT, SUBSCRIPTION, TRAIT, Fact
+from segue.domain.freshness import PERSISTED
 from segue.domain.grant import Grant
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan

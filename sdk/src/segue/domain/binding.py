@@ -253,13 +253,13 @@ def running(env: Any, name: str) -> list[tuple[Journey, JourneyMap]]:
     ]
 
 
-def any_running(journeys: Mapping[tuple[str, str], Journey], journey_map: JourneyMap, at: int) -> bool:
-    """Whether a journey of a map runs at `at`: `running`, where only that is asked; `Journey.active` spelt out."""
-    name, abandons = journey_map.name, journey_map.abandons
+def runs_until(journeys: Mapping[tuple[str, str], Journey], journey_map: JourneyMap) -> int:
+    """Until when a journey of a map runs if nothing more happens; 0 where none does. `Journey.active` spelt out."""
+    name, abandons, until = journey_map.name, journey_map.abandons, 0
     for key, journey in journeys.items():
-        if key[0] == name and not journey.outcome and not (abandons and at >= journey.progress_at + abandons):
-            return True
-    return False
+        if key[0] == name and not journey.outcome:
+            until = max(until, journey.progress_at + abandons if abandons else NEVER)
+    return until
 
 
 def journey_state(env: Any, name: str, field: str) -> tuple[Value, int]:

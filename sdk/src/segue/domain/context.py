@@ -7,90 +7,49 @@ further back than is kept. Remembers what was read, so that a decision can expla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from ..errors import NameUnknown, NotCovered, NotGranted
+from ..errors import NameUnknown, NotCovered
 from .binding import running
 from .brief import Brief, brief
 from .choice import chosen
 from .consent import allows
+from .content import Content
 from .coordination_binding import exposed, unknown_choice
 from .coordination_reading import ClaimReading, EffortReading
 from .derivation import outcome_at
 from .fact import Fact
-from .instant import SECOND, span, to_datetime
+from .freshness import FRESH, Freshness, freshness_at
+from .instant import span, to_datetime
 from .interaction import Interaction
 from .journey import Journey
 from .journey_reading import JourneyReading
 from .plan import Plan
 from .projection import Projected
 from .scope import Scope
+from .snapshot import Asked, Snapshot, in_words
 from .vocabulary import did_you_mean
 from .workspace_reading import CalendarReading, IncidentReading
-
-LIVE: Final = "LIVE"
-STALE: Final = "STALE"
-PERSISTED: Final = "PERSISTED"
-MISSING: Final = "MISSING"
-
-
-@dataclass(slots=True, unsafe_hash=True)
-class Freshness:
-    """How fresh what a decision was made on is. Nobody changes one (`frozen` would treble what making one costs).
-
-    Attributes:
-        state: `LIVE`, `STALE` (the hub has been silent), `PERSISTED` (from disk) or `MISSING`.
-        age: microseconds since the hub was last heard; 0 where never.
-    """
-
-    state: str
-    age: int = 0
-
-    def __str__(self) -> str:
-        if self.state == MISSING or (self.state == LIVE and self.age < 2 * SECOND):
-            return self.state
-        return f"{self.state}, {self.age / SECOND:.0f} s old"
-
-
-FRESH: Final = Freshness(LIVE)
-
-
-Asked = tuple[str, object, object, Any]
-"""A question as it was asked: its text with places for two arguments, both, and the answer; worded when read."""
-
-
-def in_words(asked: Sequence[Asked]) -> list[tuple[str, Any]]:
-    """(question, answer) of what was asked, in that order."""
-    return [(text.format(first, second), answer) for text, first, second, answer in asked]
 
 
 class Context:
     """Everything a touchpoint may know of a customer, at one moment.
 
     Attributes:
-        content: the visible content, overlay included.
         at: the moment, in microseconds.
-        plan: the plan that it is read by.
-        projected: what was hidden, and the outcomes shipped in its place.
-        freshness: how old it is.
+        snapshot: what it reads, shared with other contexts of the same version.
         asked: every question with its answer, in the order they were asked; `reads` has them in words.
         partial: whether a question reached further back than is kept.
     """
 
     __slots__ = (
-        "_own_scope",
-        "asked",
-        "at",
-        "content",
-        "freshness",
-        "partial",
-        "plan",
-        "projected",
-        "strict",
-        "version",
-    )
+        "_clock", "_freshness", "_heard_at", "_own_scope", "_persisted_at", "asked", "at", "partial", "snapshot",
+    )  # fmt: skip
+
+    _clock: int
+    _heard_at: int
+    _persisted_at: int
 
     def __init__(
         self,
@@ -102,16 +61,66 @@ class Context:
         strict: bool = False,
     ) -> None:
         content = projected.content
-        self.projected = projected
-        self.content = content
-        self.plan = plan
+        self.snapshot = Snapshot(projected, plan, version, strict)
         self.at = at if at > content.at else content.at
-        self.freshness = freshness
-        self.version = version
-        self.strict = strict
-        self.partial = False
         self.asked: list[Asked] = []
+        self.partial = False
+        self._freshness: Freshness | None = freshness
         self._own_scope: Scope | None = None
+
+    @classmethod
+    def held(cls, snapshot: Snapshot, at: int, clock: int, heard_at: int, persisted_at: int) -> Context:
+        """The context of a decision on what is held; how fresh that is is told once somebody asks.
+
+        Args:
+            snapshot: what is known.
+            at: the moment.
+            clock: our own, at that moment.
+            heard_at: of `freshness_at`.
+            persisted_at: likewise.
+        """
+        context = cls.__new__(cls)
+        context.snapshot = snapshot
+        known = snapshot.content.at
+        context.at = at if at > known else known
+        context.asked = []
+        context.partial = False
+        context._freshness = context._own_scope = None
+        context._clock, context._heard_at, context._persisted_at = clock, heard_at, persisted_at
+        return context
+
+    @property
+    def content(self) -> Content:
+        """The visible content, overlay included."""
+        return self.snapshot.content
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that it is read by."""
+        return self.snapshot.plan
+
+    @property
+    def projected(self) -> Projected:
+        """What was hidden, and the outcomes shipped in its place."""
+        return self.snapshot.projected
+
+    @property
+    def version(self) -> int:
+        """Of the context; 0 where nothing is known."""
+        return self.snapshot.version
+
+    @property
+    def strict(self) -> bool:
+        """Whether misspelt names are loud, as in tests."""
+        return self.snapshot.strict
+
+    @property
+    def freshness(self) -> Freshness:
+        """How old it is."""
+        found = self._freshness
+        if found is None:
+            found = self._freshness = freshness_at(self._clock, self._heard_at, self._persisted_at)
+        return found
 
     @property
     def reads(self) -> Sequence[tuple[str, Any]]:
@@ -124,18 +133,6 @@ class Context:
             scope = self._own_scope = Scope(self.content, self.at, self.plan)
         return scope
 
-    def _visible(self, section: str) -> None:
-        if section in self.projected.hidden:
-            raise NotGranted(
-                f"this touchpoint may not read {section!r}", field=section, cure="Ask for a grant in touchpoints.yaml"
-            )
-
-    def _activity_name(self, name: str) -> None:
-        vocabulary = self.plan.vocabulary
-        if not vocabulary.knows_activity(name):
-            known = [*vocabulary.channels, *vocabulary.events]
-            raise NameUnknown(f"no channel or event is called {name!r}", field=name, cure=did_you_mean(name, known))
-
     def _partial(self, question: str) -> None:
         self.partial = True
         if self.strict:
@@ -143,25 +140,23 @@ class Context:
 
     def seen(self, name: str = "", within: str | None = None, *, event: str = "", channel: str = "") -> bool:
         """Whether a channel or event type was seen, within a duration (`"1h"`) or ever."""
-        name = name or event or channel
-        activity = self.content.activity.get(name)
-        if activity is None:
-            self._activity_name(name)
-            if self.projected.hidden:
-                self._visible("activity")
-            value = False
-        else:
-            value = within is None or activity.recent[-1] > self.at - span(within)
-        self.asked.append(("seen({!r}, {!r})" if within else "seen({!r})", name, within, value))
-        return value
+        try:
+            until, yes, no = self.snapshot.seen[name, within]
+        except (KeyError, TypeError):
+            until, yes, no = self.snapshot.see(name or event or channel, within)
+        if self.at < until:
+            self.asked.append(yes)
+            return True
+        self.asked.append(no)
+        return False
 
     def count(self, name: str, within: str | None = None) -> int:
         """How often a channel or event type was seen, within a duration or ever."""
         activity = self.content.activity.get(name)
         value = 0
         if activity is None:
-            self._activity_name(name)
-            self._visible("activity")
+            self.snapshot.check_activity(name)
+            self.snapshot.check_visible("activity")
         elif within is None:
             value = activity.total
         else:
@@ -175,58 +170,42 @@ class Context:
         """When a channel or event type was last seen."""
         activity = self.content.activity.get(name)
         if activity is None:
-            self._activity_name(name)
-            self._visible("activity")
+            self.snapshot.check_activity(name)
+            self.snapshot.check_visible("activity")
         value = to_datetime(activity.last) if activity else None
         self.asked.append(("last({!r})", name, None, value))
         return value
 
     def trait(self, name: str, default: Any = None) -> Any:
         """A trait's value; where unset the default, or its type's zero."""
-        trait = self.content.traits.get(name)
-        if trait is None:
-            zero = self._unset(name)
-            value = zero if default is None else default
-        else:
-            value = trait.value
-        self.asked.append(("trait({!r})", name, None, value))
-        return value
-
-    def _unset(self, name: str) -> Any:
-        traits = self.plan.vocabulary.traits
-        declared = traits.get(name)
-        if declared is None:
-            if traits:
-                raise NameUnknown(f"no trait is called {name!r}", field=name, cure=did_you_mean(name, traits))
-            self._visible("traits.general")
-            return None
-        self._visible(f"traits.{declared.label}")
-        return declared.zero
+        try:
+            asked = self.snapshot.traits[name]
+        except KeyError:
+            asked = self.snapshot.read_trait(name, default)
+        self.asked.append(asked)
+        return asked[3]
 
     def known(self, name: str) -> bool:
         """Whether a trait was ever set."""
         value = name in self.content.traits
         if not value:
-            self._unset(name)
+            self.snapshot.unset(name)
         self.asked.append(("known({!r})", name, None, value))
         return value
 
     def journey(self, name: str) -> JourneyReading:
         """The running journeys of a map, read together."""
-        if name not in self.plan.maps:
-            if self.plan.maps:
-                raise NameUnknown(
-                    f"no journey map is called {name!r}", field=name, cure=did_you_mean(name, self.plan.maps)
-                )
-            if self.content.journeys:
-                raise NameUnknown("the plan has not arrived yet", field=name)
-        if self.projected.hidden:
-            self._visible("journeys")
-        return JourneyReading(self, name)
+        reading = JourneyReading()
+        reading.context, reading.name = self, name
+        try:
+            reading.turning = self.snapshot.running[name]
+        except KeyError:
+            reading.turning = self.snapshot.run(name)
+        return reading
 
     def journeys(self, name: str | None = None) -> list[Journey]:
         """The running journeys, of one map or of all, the latest progressed first."""
-        self._visible("journeys")
+        self.snapshot.check_visible("journeys")
         if name is not None and name not in self.plan.maps and self.plan.maps:
             raise NameUnknown(f"no journey map is called {name!r}", field=name, cure=did_you_mean(name, self.plan.maps))
         maps = [name] if name in self.plan.maps else [] if name else list(self.plan.maps)
@@ -243,7 +222,7 @@ class Context:
                 f"no audience is called {name!r}", field=name, cure=did_you_mean(name, self.plan.audiences)
             )
         if not self.projected.hidden.isdisjoint(audience.inputs):
-            self._visible("audiences")
+            self.snapshot.check_visible("audiences")
             interval = outcome_at(self.projected.audiences.get(name, []), self.at)
             value = interval is not None and interval.kind == "IN"
             if interval is None:
@@ -258,14 +237,14 @@ class Context:
         purposes = self.plan.vocabulary.purposes
         if purposes and purpose not in purposes:
             raise NameUnknown(f"no purpose is called {purpose!r}", field=purpose, cure=did_you_mean(purpose, purposes))
-        self._visible("consents")
+        self.snapshot.check_visible("consents")
         value = allows(self.content.consents.get(purpose))
         self.asked.append(("consents_to({!r})", purpose, None, value))
         return value
 
     def subscribed(self, channel: str, topic: str) -> bool:
         """Whether the customer opted in to a topic on a channel."""
-        self._visible("subscriptions")
+        self.snapshot.check_visible("subscriptions")
         value = allows(self.content.subscriptions.get(f"{channel}:{topic}"))
         self.asked.append(("subscribed({!r}, {!r})", channel, topic, value))
         return value
@@ -283,7 +262,7 @@ class Context:
 
     def claim(self, scope: str) -> ClaimReading:
         """Who the customer is with, for a scope (`conversation`): `.holder`, `.offered_to`, `.since`, `.until`."""
-        self._visible("claims")
+        self.snapshot.check_visible("claims")
         return ClaimReading(self, scope)
 
     def holdout(self, name: str) -> str:
@@ -295,7 +274,7 @@ class Context:
             raise NameUnknown(
                 f"no guardrail with a holdout is called {name!r}", field=name, cure=did_you_mean(name, holdouts)
             )
-        self._visible("actions")
+        self.snapshot.check_visible("actions")
         value = exposed(self.content, name)
         self.asked.append(("holdout({!r})", name, None, value))
         return value
@@ -303,7 +282,7 @@ class Context:
     @property
     def effort(self) -> EffortReading:
         """How hard it has been for her of late: `.score`, and the counts that it weighs."""
-        self._visible("interactions")
+        self.snapshot.check_visible("interactions")
         return EffortReading(self)
 
     @property
@@ -330,12 +309,12 @@ class Context:
 
     def decisions(self, name: str | None = None) -> Sequence[Fact]:
         """Newest decisions of all touchpoints, oldest first; of one question where named."""
-        self._visible("decisions")
+        self.snapshot.check_visible("decisions")
         return self._facts("decisions", self.content.decisions, name)
 
     def actions(self, kind: str | None = None) -> Sequence[Fact]:
         """Newest actions of all touchpoints, oldest first; of one kind where named."""
-        self._visible("actions")
+        self.snapshot.check_visible("actions")
         return self._facts("actions", self.content.actions, kind)
 
     def _facts(self, question: str, facts: Sequence[Fact], type_: str | None) -> Sequence[Fact]:
@@ -345,13 +324,13 @@ class Context:
 
     def timeline(self) -> Sequence[Fact]:
         """The newest facts of all channels, oldest first."""
-        self._visible("timeline")
+        self.snapshot.check_visible("timeline")
         self.asked.append(("timeline()", None, None, len(self.content.timeline)))
         return tuple(self.content.timeline)
 
     def interactions(self, channel: str | None = None) -> list[Interaction]:
         """The newest interactions, oldest first; of one channel where named."""
-        self._visible("interactions")
+        self.snapshot.check_visible("interactions")
         found = [i for i in self.content.interactions.values() if channel is None or i.channel == channel]
         self.asked.append(("interactions({!r})" if channel else "interactions()", channel, None, len(found)))
         return found

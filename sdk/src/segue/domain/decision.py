@@ -14,14 +14,16 @@ from typing import Any, Final, Protocol
 from ..errors import NameUnknown, NotCovered, NotGranted
 from . import choice
 from .action import Action
-from .context import FRESH, MISSING, PERSISTED, STALE, Asked, Context, Freshness, in_words
+from .context import Context
 from .derivation import outcome_at, shipped_verdict
 from .explanation import Proposal, Told, held, safely, shown
 from .explanation import why_not as why_not_line
+from .freshness import FRESH, MISSING, PERSISTED, STALE, Freshness
 from .guardrail import Guardrail
 from .holdout import HELD_OUT, TREATED
 from .ranking import Candidate, Scorer, ranked
 from .scope import Scope
+from .snapshot import Asked, in_words
 from .verdict import ALLOW, ENFORCE, Verdict
 
 RULE: Final = "RULE"
@@ -65,47 +67,84 @@ class Decision:
     """A touchpoint's answer to a question.
 
     Attributes:
-        name: of the question.
-        function: that was asked.
+        question: that was asked.
+        context: what it was asked on.
         value: the answer; an `Action` where one was proposed and is allowed.
         reason: `RULE`, `DEFAULT` (the function had no answer), `HELD_BACK` (guardrails), `FUNCTION_FAILED`,
             `NAME_UNKNOWN` or `NOT_GRANTED`.
         partial: whether a question reached further back than is kept.
-        freshness: of what it was made on.
-        at: the moment, in microseconds.
-        version: of the context; 0 where it was missing.
-        plan: digest of the plan.
         action: the action proposed, allowed or not.
         verdicts: of every guardrail that spoke, also of those that only observe.
         candidates: where the function gave several actions, all of them, best first, with scores and verdicts.
-        asked: what the function asked and was answered, in that order; `reads` has it in words.
         pending: why the customer may yet turn out to be more than is seen: `IDENTITY_PENDING`, or empty.
     """
 
     __slots__ = (
-        "action", "actor", "asked", "at", "candidates", "default", "error", "freshness", "function", "id", "name",
-        "partial", "pending", "plan", "reason", "value", "verdicts", "version",
+        "action", "actor", "candidates", "context", "error", "id", "partial", "pending", "question", "reason", "value",
+        "verdicts",
     )  # fmt: skip
 
     def __init__(self, question: Question, context: Context) -> None:
-        self.name = question.name
-        self.function = question.function
-        self.default = question.default
+        self.question = question
+        self.context = context
         self.value: Any = question.default
         self.reason: str = DEFAULT
         self.error: str = ""
-        self.freshness: Freshness = context.freshness
-        self.at: int = context.at
-        self.version: int = context.version
-        self.plan: str = context.plan.digest
         self.action: Action | None = None
         self.verdicts: Sequence[Verdict] = ()
         self.candidates: Sequence[Candidate] = ()
-        self.asked: Sequence[Asked] = context.asked
         self.partial: bool = False
         self.pending: str = ""
         self.id: bytes = b""
         self.actor: Actor | None = None
+
+    def copy(self) -> Decision:
+        """The same as it is now: what is held back later does not change it."""
+        made = Decision(self.question, self.context)
+        made.value, made.reason, made.error, made.action = self.value, self.reason, self.error, self.action
+        made.verdicts, made.candidates, made.partial = self.verdicts, self.candidates, self.partial
+        made.pending, made.id, made.actor = self.pending, self.id, self.actor
+        return made
+
+    @property
+    def name(self) -> str:
+        """Of the question."""
+        return self.question.name
+
+    @property
+    def function(self) -> Function:
+        """That was asked."""
+        return self.question.function
+
+    @property
+    def default(self) -> Any:
+        """The answer where there is no other."""
+        return self.question.default
+
+    @property
+    def freshness(self) -> Freshness:
+        """Of what it was made on."""
+        return self.context.freshness
+
+    @property
+    def at(self) -> int:
+        """The moment, in microseconds."""
+        return self.context.at
+
+    @property
+    def version(self) -> int:
+        """Of the context; 0 where it was missing."""
+        return self.context.version
+
+    @property
+    def plan(self) -> str:
+        """Digest of the plan."""
+        return self.context.plan.digest
+
+    @property
+    def asked(self) -> Sequence[Asked]:
+        """What the function asked and was answered, in that order; `reads` has it in words."""
+        return self.context.asked
 
     @property
     def reads(self) -> Sequence[tuple[str, Any]]:
@@ -184,7 +223,7 @@ def decide(question: Question, context: Context, channel: str = "", touchpoint: 
     Raises:
         NameUnknown, NotCovered: only where the context is strict (in tests).
     """
-    decision, who = Decision(question, context), (channel, touchpoint)
+    decision = Decision(question, context)
     try:
         proposed = question.function(context)
     except NameUnknown as error:
@@ -199,15 +238,16 @@ def decide(question: Question, context: Context, channel: str = "", touchpoint: 
         decision.reason = FUNCTION_FAILED
         decision.error = f"{type(error).__name__}: {safely(str, error)}"
         return decision
-    decision.partial = context.partial
+    if context.partial:
+        decision.partial = True
     if proposed is None:
         return decision
     decision.reason = RULE
     if type(proposed) is Action:
-        _dispose(decision, [Candidate(proposed)], context, who)
+        _dispose(decision, [Candidate(proposed)], context, (channel, touchpoint))
     elif type(proposed) is list and proposed and all(type(item) is Action for item in proposed):
         decision.candidates = ranked(proposed, context, question.scorer)
-        _dispose(decision, decision.candidates, context, who)
+        _dispose(decision, decision.candidates, context, (channel, touchpoint))
     else:
         decision.value = proposed
     return decision

@@ -8,36 +8,44 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .binding import any_running, completed_at, journey_state, running
+from .binding import completed_at, journey_state, running
 from .instant import to_datetime
 from .journey import Journey
 
 if TYPE_CHECKING:
     from .context import Context
+    from .snapshot import Turning
 
 
 class JourneyReading:
-    """The running journeys of one map, read together."""
+    """The running journeys of one map, read together. Made by `Context.journey`, which sets all of it.
 
-    __slots__ = ("_context", "_name")
+    Attributes:
+        context: what is read.
+        name: of the map.
+        turning: until when one runs.
+    """
 
-    def __init__(self, context: Context, name: str) -> None:
-        self._context = context
-        self._name = name
+    __slots__ = ("context", "name", "turning")
+
+    context: Context
+    name: str
+    turning: Turning
 
     @property
     def active(self) -> bool:
         """Whether one runs."""
-        context, name = self._context, self._name
-        journeys = context.content.journeys
-        value = any_running(journeys, context.plan.maps[name], context.at) if journeys else False
-        context.asked.append(("journey({!r}).active", name, None, value))
-        return value
+        context, (until, yes, no) = self.context, self.turning
+        if context.at < until:
+            context.asked.append(yes)
+            return True
+        context.asked.append(no)
+        return False
 
     @property
     def stalled(self) -> bool:
         """Whether a running one waits longer than its map expects."""
-        context, name = self._context, self._name
+        context, name = self.context, self.name
         value = bool(journey_state(context._scope(), name, "stalled")[0]) if context.content.journeys else False
         context.asked.append(("journey({!r}).stalled", name, None, value))
         return value
@@ -72,18 +80,18 @@ class JourneyReading:
     @property
     def completed_at(self) -> datetime | None:
         """When one was last completed."""
-        ended = completed_at(self._context._scope(), self._name)
+        ended = completed_at(self.context._scope(), self.name)
         at: datetime | None = self._asked("completed_at", to_datetime(ended) if ended else None)
         return at
 
     def _latest(self) -> Journey | None:
-        if not self._context.content.journeys:
+        if not self.context.content.journeys:
             return None
-        found = [journey for journey, _ in running(self._context._scope(), self._name)]
+        found = [journey for journey, _ in running(self.context._scope(), self.name)]
         return max(found, key=lambda journey: (journey.progress_at, journey.key), default=None)
 
     def _asked(self, part: str, value: Any) -> Any:
-        self._context.asked.append((f"journey({{!r}}).{part}", self._name, None, value))
+        self.context.asked.append((f"journey({{!r}}).{part}", self.name, None, value))
         return value
 
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .context import FRESH, Context, Freshness
+from .context import Context
 from .decision import Decision, Question, decide
 from .decision_fact import Basis, Treatment, answer_of, details_of, treatment_of
 from .fact import DECISION, Fact
+from .freshness import FRESH, Freshness
 from .overlay import links_someone_new, overlaid
 from .plan import EMPTY, Plan
 from .projection import NOBODY, Projected

@@ -1,0 +1,164 @@
+"""Snapshots: what is remembered between decisions equals what is worked out anew, at any moment, in any order."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from segue.domain.context import Context
+from segue.domain.decision import Question, decide
+from segue.domain.decision_fact import answer_of, basis_of, details_of
+from segue.domain.fact import Fact
+from segue.domain.fold import fold
+from segue.domain.freshness import LIVE, MISSING, PERSISTED, SILENCE, STALE, freshness_at
+from segue.domain.grant import SERVICE
+from segue.domain.instant import span
+from segue.domain.projection import NOBODY, Projected
+from segue.domain.snapshot import REMEMBERED, Snapshot
+from segue.errors import NameUnknown
+from segue.replica import Held
+
+from tests.building import fact, moment, plan, small, trait, who
+
+PLAN = plan()
+NAMES = ("app", "ivr", "transfer.failed", "call.started", "web")
+WITHIN = (None, "", "1m", "1h", "2d", timedelta(hours=1))
+
+
+class Channel(StrEnum):
+    """As hosts name their channels."""
+
+    IVR = "ivr"
+
+
+def past(chance: random.Random) -> list[Fact]:
+    """A customer's facts, in order."""
+    at, found = moment("0s"), []
+    for number in range(chance.randrange(12)):
+        at += chance.choice((1, 50, 4_000, 100_000)) * 1_000_000
+        if chance.random() < 0.2:
+            found.append(trait("value_tier", chance.choice(("high", "low")), at, "account=A"))
+            continue
+        name, channel = chance.choice(("transfer.started", "transfer.failed", "transfer.completed", "call.started")), ""
+        channel = chance.choice(("app", "ivr", "voice"))
+        key = {"transfer_id": chance.choice("TU")} if name.startswith("transfer") else {}
+        found.append(fact(name, at, "account=A", seq=number, channel=channel, **key))
+    return found
+
+
+def asked_at_random(chance: random.Random) -> Any:
+    """A decision function that asks about anything."""
+    questions = []
+    for _ in range(chance.randrange(1, 8)):
+        name, within = chance.choice((*NAMES, Channel.IVR)), chance.choice(WITHIN)
+        questions.append(
+            chance.choice(
+                (
+                    lambda c, n=name, w=within: c.seen(n, w),
+                    lambda c, n=name, w=within: c.seen(event=n, within=w),
+                    lambda c: c.journey("money_transfer").active,
+                    lambda c: c.journey("money_transfer").stalled,
+                    lambda c: c.trait("value_tier"),
+                    lambda c: c.trait("value_tier", "unset"),
+                    lambda c: c.seen("no such channel"),
+                    lambda c: c.journey("no such map").active,
+                )
+            )
+        )
+    return lambda c: [question(c) for question in questions]
+
+
+def told(question: Question, context: Context) -> tuple[Any, ...]:
+    decision = decide(question, context, "web", "chat")
+    return decision.value, decision.reason, decision.error, decision.reads, details_of(
+        decision, answer_of(decision), basis_of(context, SERVICE)
+    )[1]  # fmt: skip
+
+
+@given(st.randoms(use_true_random=False))
+def test_remembered_answers_are_those_worked_out_anew(chance: random.Random) -> None:
+    content = fold(PLAN, past(chance))
+    shared = Snapshot(Projected(content), PLAN, 7)
+    for _ in range(12):  # time goes forth and back: a clock may be set
+        after = chance.choice((0, 60, 3_600, 90_000, 260_000, 10**6)) * 1_000_000 + chance.randrange(3) - 1
+        at = max(content.at, moment("0s")) + after
+        heard, kept = at - chance.choice((0, 1, SILENCE - 1, SILENCE)), 0
+        question = Question("chat.route", asked_at_random(chance))
+        lazy = Context.held(shared, at, at, heard, kept)
+        eager = Context(Projected(content), PLAN, at, freshness_at(at, heard, kept), 7)
+        assert told(question, lazy) == told(question, eager)
+        assert (lazy.at, lazy.freshness, lazy.version) == (eager.at, eager.freshness, 7)
+
+
+def test_a_turning_answer_turns_at_its_very_instant() -> None:
+    content = fold(PLAN, [fact("transfer.started", "1h", "account=A", channel="app", transfer_id="T")])
+    shared, seen_at = Snapshot(Projected(content), PLAN), moment("1h")
+    moments = [seen_at, seen_at + span("1h") - 1, seen_at + span("1h"), seen_at + span("1h") - 1]
+    found = [Context.held(shared, at, at, at, 0).seen("app", "1h") for at in moments]
+    assert found == [True, True, False, True]
+    abandons = PLAN.maps["money_transfer"].abandons
+    journey = next(iter(content.journeys.values()))
+    for at in (seen_at, seen_at + abandons - 1, seen_at + abandons):
+        active = Context.held(shared, at, at, at, 0).journey("money_transfer").active
+        assert active == journey.active(PLAN.maps["money_transfer"], at)
+
+
+def test_who_asks_first_does_not_show_in_what_is_told() -> None:
+    content = fold(PLAN, [fact("call.started", "1h", "account=A", channel="ivr")])
+    at = moment("2h")
+    for first, second in ((Channel.IVR, "ivr"), ("ivr", Channel.IVR)):
+        shared = Snapshot(Projected(content), PLAN)
+        reads = [Context.held(shared, at, at, at, 0) for _ in range(2)]
+        reads[0].seen(first, "2h")
+        reads[1].seen(second, "2h")
+        assert reads[0].reads == reads[1].reads == [("seen('ivr', '2h')", True)]
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    shared = Snapshot(Projected(fold(PLAN, [fact("call.started", "1h", "account=A", channel="ivr")])), PLAN)
+    for minutes in range(1, 3 * REMEMBERED):
+        context = Context.held(shared, moment("2h"), 0, 0, 0)
+        assert context.seen("ivr", f"{minutes}m") is (minutes > 60)
+    assert len(shared.seen) == REMEMBERED
+
+
+def test_a_refused_name_is_refused_each_time() -> None:
+    shared = Snapshot(NOBODY, PLAN)
+    for _ in range(2):
+        context = Context.held(shared, moment(0), 0, 0, 0)
+        with pytest.raises(NameUnknown):
+            context.seen("no such channel")
+        with pytest.raises(NameUnknown):
+            context.journey("no such map")
+        with pytest.raises(NameUnknown):
+            context.trait("no_such_trait")
+        assert context.reads == []
+
+
+def test_a_snapshot_is_made_anew_where_anything_changed() -> None:
+    held = Held(1, who("account=A")[0], SERVICE)
+    first = held.snapshot(PLAN, False)
+    assert held.snapshot(PLAN, False) is first
+    held.take(Projected(fold(PLAN, [])), (3, "v", "c"), (), PLAN, 1)
+    second = held.snapshot(PLAN, False)
+    assert (second.version, second.projected) == (3, held.shown)
+    held.show(fact("call.started", "1h", "account=A", channel="ivr"), PLAN, 10)
+    third = held.snapshot(PLAN, False)
+    assert third is not second
+    assert "ivr" in third.content.activity
+    held.version = 0
+    assert held.snapshot(PLAN, False).version == 0
+    assert held.snapshot(small(), False) is not held.snapshot(PLAN, False)
+    assert held.snapshot(PLAN, True).strict
+
+
+def test_freshness_by_its_states() -> None:
+    assert [freshness_at(100 + SILENCE, heard, kept).state for heard, kept in ((101, 0), (100, 0), (0, 5), (0, 0))] == [
+        LIVE, STALE, PERSISTED, MISSING,
+    ]  # fmt: skip
+    assert freshness_at(5, 9, 0).age == 0
