@@ -9,7 +9,8 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
+from hashlib import blake2b
+from threading import RLock
 from typing import Final
 
 
@@ -34,22 +35,41 @@ class System:
 
 
 SYSTEM: Final = System()
+SPARE: Final = 4
+"""Tails that stay for a signal handler which comes between asking for one and taking it."""
 
 
 class FactIds:
-    """Makes ids: UUIDv7, rising, also within a millisecond and when the clock steps back (FA3)."""
+    """Makes ids: UUIDv7, rising, also within a millisecond and when the clock steps back (FA3).
+
+    Chance is asked for once, as a key; what follows is drawn from it by BLAKE2b, which nobody can guess who does not
+    have the key. Asking the operating system each time lets go of the interpreter, and a host's thread then waits until
+    our own give it back. A forked child makes its own (`Runtime`), with a key of its own.
+    """
 
     def __init__(self, system: System = SYSTEM) -> None:
         self._system = system
-        self._lock = Lock()
+        # Reentrant: a host's signal handler may tell a fact while the same thread is telling one.
+        self._lock = RLock()
         self._last = 0
+        self._key = system.chance(32)
+        self._drawn = 0
+        self._tails: list[bytes] = []
 
     def next(self) -> bytes:
         """The next id: 48 bits of milliseconds, 12 of a counter, 62 of chance."""
         with self._lock:
-            ordinal = max((self._system.now() // 1000) << 12, self._last + 1)
-            self._last = ordinal
+            ordinal = self._last = max((self._system.now() // 1000) << 12, self._last + 1)
+            tail = self._tails.pop() if len(self._tails) > SPARE else self._drawn_anew()
         millis, counter = ordinal >> 12, ordinal & 0xFFF
-        tail = bytearray(self._system.chance(8))
-        tail[0] = 0x80 | (tail[0] & 0x3F)
-        return millis.to_bytes(6, "big") + bytes((0x70 | counter >> 8, counter & 0xFF)) + bytes(tail)
+        return (millis << 16 | 0x7000 | counter).to_bytes(8, "big") + tail
+
+    def _drawn_anew(self) -> bytes:
+        """Eight tails, 62 bits of chance each, below the variant's two: one is given, the others are kept."""
+        self._drawn += 1
+        block = blake2b(self._drawn.to_bytes(8, "big"), key=self._key).digest()
+        first, *others = [
+            bytes((0x80 | (block[at] & 0x3F),)) + block[at + 1 : at + 8] for at in range(0, len(block), 8)
+        ]
+        self._tails += others
+        return first

@@ -33,6 +33,7 @@ from .shadow import Shadows
 from .sync import GAPPED, Machine, Outgoing, Watch, prepare
 from .transport import StreamBroken, SyncCall, Transport
 from .version import VERSION
+from .wake import Wake
 
 if TYPE_CHECKING:
     from .v1 import sync_pb2
@@ -65,7 +66,7 @@ class Runtime:
         self.loaded = threading.Event()
         self._lock = threading.Lock()
         self._seq = count(system.now() + 1)
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._closing = threading.Event()
         self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
@@ -175,7 +176,6 @@ class Runtime:
         self.outbox.open()
         while True:
             self._wake.wait(0.25 if self.outbox.waiting or self.outbox.unjournalled else 1.0)
-            self._wake.clear()
             closing = self._closing.is_set()  # asked before the work: all that was offered until then is journalled
             self.work()
             if closing:

@@ -7,7 +7,6 @@ merge locally; what depends on hidden sections stays the hub's.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .fact import Fact
 from .fold import step
@@ -30,7 +29,10 @@ def overlaid(projected: Projected, plan: Plan, pending: Iterable[Fact]) -> Proje
                 fact.interaction, fact.raw,
             )  # fmt: skip
         step(content, plan, shown)
-    return replace(projected, content=content, overlay=tuple(laid))
+    return Projected(
+        content, projected.hidden, projected.audiences, projected.guardrails, projected.dropped, projected.origin,
+        tuple(laid),
+    )  # fmt: skip
 
 
 def links_someone_new(projected: Projected, fact: Fact) -> bool:

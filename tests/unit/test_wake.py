@@ -1,0 +1,57 @@
+"""A wake is never lost, whoever sets it, and setting it twice wakes once."""
+
+from __future__ import annotations
+
+import threading
+
+from segue.clock import FactIds, System
+from segue.wake import Wake
+
+
+def test_set_before_or_while_waiting_wakes_once() -> None:
+    wake = Wake()
+    wake.set()
+    wake.set()
+    assert wake.wait(10)
+    assert not wake.wait(0)
+
+
+def test_nothing_that_was_said_is_missed() -> None:
+    wake, said, done, count = Wake(), [0], [0], 2_000
+    gate = threading.Lock()
+
+    def say() -> None:
+        for _ in range(count):
+            with gate:
+                said[0] += 1
+            wake.set()
+
+    threads = [threading.Thread(target=say) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while done[0] < 3 * count:
+        assert wake.wait(30), "said, and never woken"
+        done[0] = said[0]
+    for thread in threads:
+        thread.join()
+    assert done[0] == 3 * count
+
+
+def test_ids_are_versioned_rise_and_never_repeat_even_where_the_clock_stands() -> None:
+    asked: list[int] = []
+
+    def chance(size: int) -> bytes:
+        asked.append(size)
+        return bytes(range(size))
+
+    ids = FactIds(System(now=lambda: 1_700_000_000_000_000, chance=chance))
+    made = [ids.next() for _ in range(10_000)]
+    assert made == sorted(made)
+    assert len({id_[8:] for id_ in made}) == len(made)
+    assert {(len(id_), id_[6] >> 4, id_[8] >> 6) for id_ in made} == {(16, 7, 2)}
+    assert asked == [32]  # the operating system is asked once
+
+
+def test_two_processes_draw_different_ids() -> None:
+    one, other = (FactIds(System(now=lambda: 1_700_000_000_000_000)) for _ in range(2))
+    assert not {one.next() for _ in range(1_000)} & {other.next() for _ in range(1_000)}
