@@ -2,7 +2,8 @@
 
 A host calls at a steady pace, as a request thread does, while our own threads journal, publish and keep the replica in
 the same interpreter. Beside it, in the same rounds, a call that only counts, about as long as `track`: what a busy
-machine alone does to a thread. The promise is p99.9 at most 1 ms; the machine's own share of it is told by that peer.
+machine alone does to a thread. The same inside hosts, with what importing takes, threads and memory: `p11_hosts`.
+The promise is p99.9 at most 1 ms; the machine's own share of it is told by that peer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from segue.domain.context import Context
 
 from .hub import HubProcess
 from .measure import Line, Report, Series, canary, percentile
+from .p11_hosts import hosts, imports
 
 PACE: Final = 1_000
 """Calls each second."""
@@ -55,6 +57,8 @@ def run(*, quick: bool = False) -> Report:
     canaries = [canary()]
     with tempfile.TemporaryDirectory(prefix="segue-p11-") as folder:
         with HubProcess(Path(folder)) as hub:
+            imports(report, 3 if quick else 7)
+            hosts(report, hub, Path(folder), 1 if quick else 3, 1_000 if quick else 4_000)
             touchpoint = segue.Touchpoint("bench", hub=hub.address, key=hub.key, state=Path(folder) / "sdk")
             question = touchpoint.decision("bench.route", default="bot")(_route)
             session = touchpoint.session(account="A-1", wait="5s")

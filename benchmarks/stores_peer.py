@@ -1,4 +1,4 @@
-"""Peers of P3 and P4 as clients, in their own environment: Redis XADD and PostgreSQL COPY, both durable.
+"""Peers of P2, P3 and P4, in their own environment: Redis and PostgreSQL, both durable.
 
 They store and nothing else: no validation, no deduplication by id, no identity, no fold, no context to read.
 Run by `workers.Worker("stores_peer", peer=True)`.
@@ -35,6 +35,18 @@ class Stores:
         told = {**self._redis.config_get("appendonly"), **self._redis.config_get("appendfsync")}
         assert told == {"appendonly": "yes", "appendfsync": "always"}, told
         return f"Redis {self._redis.info('server')['redis_version']}, appendfsync {told['appendfsync']}"
+
+    def get(self, count: int) -> float:
+        """Microseconds of one GET of 1 KB."""
+        value = os.urandom(1024)
+        self._redis.set("context", value)
+        ask, right = self._redis.get, 0
+        began = time.perf_counter()
+        for _ in range(count):
+            right += len(ask("context"))
+        took = time.perf_counter() - began
+        assert right == 1024 * count
+        return took / count * 1e6
 
     def connect_postgres(self, where: str) -> str:
         """Connects; refuses where a commit would not be durable. Same row and indexes as ours."""
@@ -111,6 +123,7 @@ if __name__ == "__main__":
             "redis": stores.connect_redis,
             "postgres": stores.connect_postgres,
             "prepare": stores.prepare,
+            "get": stores.get,
             "xadd": stores.xadd,
             "copy": stores.copy,
             "xadd_alone": stores.xadd_alone,

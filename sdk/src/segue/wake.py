@@ -1,6 +1,6 @@
 """A wake: how a host's thread tells the worker that there is something to do.
 
-Owns one flag that any thread may set, in any place, and one thread waits for. Setting never waits: `threading.Event` has
+Owns one flag that any thread may set and one thread waits for. Setting never waits: `threading.Event` has
 a lock of its own around its flag, and a host that met the worker in there had to wait for its turn.
 """
 
