@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.context import Context
-from segue.domain.decision import Question, decide
+from segue.domain.decision import Question, decide, judge
 from segue.domain.decision_fact import answer_of, basis_of, details_of
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
 from segue.domain.freshness import LIVE, MISSING, PERSISTED, SILENCE, STALE, freshness_at
 from segue.domain.grant import SERVICE
-from segue.domain.instant import span
+from segue.domain.instant import NEVER, span
 from segue.domain.projection import NOBODY, Projected
 from segue.domain.snapshot import REMEMBERED, Snapshot
 from segue.errors import NameUnknown
 from segue.replica import Held
 
-from tests.building import fact, moment, plan, small, trait, who
+from tests.building import action, consent, fact, moment, plan, small, trait, who
 
 PLAN = plan()
 NAMES = ("app", "ivr", "transfer.failed", "call.started", "web")
@@ -93,6 +93,45 @@ def test_remembered_answers_are_those_worked_out_anew(chance: random.Random) -> 
         eager = Context(Projected(content), PLAN, at, freshness_at(at, heard, kept), 7)
         assert told(question, lazy) == told(question, eager)
         assert (lazy.at, lazy.freshness, lazy.version) == (eager.at, eager.freshness, 7)
+
+
+@given(st.randoms(use_true_random=False))
+def test_remembered_verdicts_are_those_worked_out_anew(chance: random.Random) -> None:
+    facts = [one for one in past(chance) if one.occurred_at]
+    for name, state in (("marketing", "granted"), ("marketing", "denied")):
+        if chance.random() < 0.5:
+            facts.append(consent(name, state, chance.choice(("1m", "2h")), "account=A"))
+    facts += [
+        action("offer.upsell", chance.choice(("3m", "1h", "5h")), "account=A", seq=n, purpose="marketing", topic="t")
+        for n in range(chance.randrange(4))
+    ]
+    content = fold(PLAN, facts)
+    shared = Snapshot(Projected(content), PLAN, 7)
+    offers = [
+        {"kind": kind, "topic": "t", "purpose": purpose, "channel": channel, "advances": "", "touchpoint": "chat"}
+        for kind in ("offer.upsell", "mail.newsletter") for purpose in ("marketing", "service")
+        for channel in ("sms", "web")
+    ]  # fmt: skip
+    turns = {max(content.at, moment("0s"))}
+    for _ in range(40):
+        # Also the very instants at which verdicts turn, and those beside them; time goes forth and back.
+        at = max(content.at, chance.choice(sorted(turns)) + chance.randrange(3) - 1 + chance.choice((0, 0, 10**9)))
+        offer = chance.choice(offers)
+        eager = judge(offer, Context(Projected(content), PLAN, at))
+        assert judge(offer, Context.held(shared, at, at, at, 0)) == eager
+        turns |= {verdict.flips_at for verdict in eager if verdict.flips_at < NEVER}
+
+
+def test_what_is_told_of_an_old_context_is_not_remembered_for_a_live_one() -> None:
+    offer = {"kind": "offer.upsell", "topic": "", "purpose": "service", "channel": "web", "advances": ""}
+    content, at = fold(PLAN, [fact("call.started", "1h", "account=A", channel="app")]), moment("3h")
+    shared = Snapshot(Projected(content), PLAN)
+    old = judge(offer, Context.held(shared, at, at, at - SILENCE, 0))
+    live = judge(offer, Context.held(shared, at, at, at, 0))
+    assert "BLOCK" in [verdict.kind for verdict in old]  # as the plan says: on_stale
+    assert [verdict.kind for verdict in live] == ["ALLOW", "ALLOW"]
+    assert judge(offer, Context.held(shared, at, at, at - SILENCE, 0)) == old
+    assert judge(offer, Context.held(shared, at, at, at, 0)) == live
 
 
 def test_a_turning_answer_turns_at_its_very_instant() -> None:

@@ -18,18 +18,21 @@ from .context import Context
 from .derivation import outcome_at, shipped_verdict
 from .explanation import Proposal, Told, held, safely, shown
 from .explanation import why_not as why_not_line
-from .freshness import FRESH, MISSING, PERSISTED, STALE, Freshness
+from .expression.value import NEVER
+from .freshness import FRESH, LIVE, MISSING, PERSISTED, STALE, Freshness
 from .guardrail import Guardrail
 from .holdout import HELD_OUT, TREATED
 from .ranking import Candidate, Scorer, ranked
 from .scope import Scope
-from .snapshot import Asked, in_words
+from .snapshot import REMEMBERED, Asked, in_words
 from .verdict import ALLOW, ENFORCE, Verdict
 
 RULE: Final = "RULE"
 DEFAULT: Final = "DEFAULT"
 FUNCTION_FAILED: Final = "FUNCTION_FAILED"
 HELD_BACK: Final = "HELD_BACK"
+
+_PLAIN: Final = frozenset((str,))
 
 Function = Callable[[Context], Any]
 
@@ -154,7 +157,7 @@ class Decision:
     @property
     def allowed(self) -> bool:
         """Whether there is something to do and no guardrail holds it back."""
-        return self.action is not None and not any(verdict.binds for verdict in self.verdicts)
+        return self.action is not None and not _bound(self.verdicts)
 
     @property
     def verdict(self) -> Verdict:
@@ -259,7 +262,7 @@ def _dispose(decision: Decision, candidates: Sequence[Candidate], context: Conte
     for candidate in candidates:
         action = candidate.action
         verdicts = candidate.verdicts = judge(action.asked(channel) | {"touchpoint": touchpoint}, context)
-        if not any(verdict.binds for verdict in verdicts):
+        if not _bound(verdicts):
             decision.value = decision.action = action
             decision.verdicts = verdicts
             return
@@ -267,8 +270,34 @@ def _dispose(decision: Decision, candidates: Sequence[Candidate], context: Conte
     decision.reason = HELD_BACK
 
 
+def _bound(verdicts: Sequence[Verdict]) -> bool:
+    """Whether one of them binds; most do not."""
+    for verdict in verdicts:  # noqa: SIM110  # a generator would cost more than what it asks
+        if verdict.kind != ALLOW and verdict.binds:
+            return True
+    return False
+
+
 def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
-    """The verdicts of all guardrails that apply to an action."""
+    """The verdicts of all guardrails that apply to an action.
+
+    What they say to it holds until the first of them turns; it is remembered until then where nothing but the context
+    and time speaks: it is live, nothing of it is hidden, and the action says plain texts.
+    """
+    key, plain = tuple(action.items()), _PLAIN.issuperset(map(type, action.values()))
+    if context.freshness.state != LIVE or context.projected.hidden or not plain:
+        return _judged(action, context)
+    at, remembered = context.at, context.snapshot.judged
+    known = remembered.get(key)
+    if known is not None and known[0] <= at < known[1]:
+        return list(known[2])
+    found = _judged(action, context)
+    if known is not None or len(remembered) < REMEMBERED:
+        remembered[key] = at, min((verdict.flips_at for verdict in found), default=NEVER), tuple(found)
+    return found
+
+
+def _judged(action: Mapping[str, Any], context: Context) -> list[Verdict]:
     scope = Scope(context.content, context.at, context.plan, action=action)
     projected, state = context.projected, context.freshness.state
     chosen = choice.verdict(context.content.choices, action, context.plan.unstoppable)

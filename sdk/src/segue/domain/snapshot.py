@@ -17,12 +17,15 @@ from .content import Content
 from .instant import NEVER, span
 from .plan import Plan
 from .projection import Projected
+from .verdict import Verdict
 from .vocabulary import did_you_mean
 
 Asked = tuple[str, object, object, Any]
 """A question as it was asked: its text with places for two arguments, both, and the answer; worded when read."""
 Turning = tuple[int, Asked, Asked]
 """True before an instant (microseconds), false from then on: the instant, and what is told of either."""
+Judged = tuple[int, int, Sequence[Verdict]]
+"""What guardrails say to an action, from an instant on and before another."""
 REMEMBERED: Final = 64
 """Answers of each kind that are remembered; a function that asks for more gets them worked out anew."""
 
@@ -55,9 +58,10 @@ class Snapshot:
         running: by map, until when a journey of it runs.
         seen: by (channel or event type, duration), until when it counts as seen.
         traits: by name, what is told of it.
+        judged: by what guardrails read of an action, from when until when which verdicts hold.
     """
 
-    __slots__ = ("content", "plan", "projected", "running", "seen", "strict", "traits", "version")
+    __slots__ = ("content", "judged", "plan", "projected", "running", "seen", "strict", "traits", "version")
 
     def __init__(self, projected: Projected, plan: Plan, version: int = 0, strict: bool = False) -> None:
         self.projected = projected
@@ -68,6 +72,7 @@ class Snapshot:
         self.running: dict[str, Turning] = {}
         self.seen: dict[tuple[str, str | None], Turning] = {}
         self.traits: dict[str, Asked] = {}
+        self.judged: dict[tuple[tuple[str, str], ...], Judged] = {}
 
     def check_visible(self, section: str) -> None:
         """Refuses what was not granted."""
