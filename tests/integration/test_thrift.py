@@ -19,7 +19,7 @@ from segue.domain.grant import everything
 from segue.domain.identifier import Identifier, parse_identifier
 from segue.domain.section import encode
 from segue_hub.app import Hub
-from segue_hub.services import contexts as contexts_module
+from segue_hub.services import checkpoint_queue, live_heads
 from segue_hub.services.thrift import EAGER, USUAL, Thrift
 from segue_hub.settings import Settings
 from segue_hub.storage.sqlite import SqliteStore
@@ -156,8 +156,8 @@ def test_who_falls_behind_is_caught_up_with_and_written_though_nobody_asks(tmp_p
 def test_checkpoints_that_wait_are_bounded_and_written_though_no_facts_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contexts_module, "CHECKPOINTS", 4)
-    monkeypatch.setattr(contexts_module, "WAITING", 12)
+    monkeypatch.setattr(checkpoint_queue, "TAKEN", 4)
+    monkeypatch.setattr(checkpoint_queue, "WAITING", 12)
     customers = [f"cookie=c{number}" for number in range(60)]
 
     async def fill(workshop: Workshop) -> None:
@@ -169,9 +169,9 @@ def test_checkpoints_that_wait_are_bounded_and_written_though_no_facts_come(
         assert store.counts()["checkpoints"] == 0, "few facts are rather folded again"
         for name in customers:
             workshop.held(parse_identifier(name))
-            assert len(contexts._waiting) <= 12
+            assert len(contexts.queue) <= 12
         # Nobody tells anything: those beyond the bound of a unit are written all the same.
-        await eventually(lambda: len(contexts._waiting) <= 4 and store.counts()["checkpoints"] >= 8)
+        await eventually(lambda: len(contexts.queue) <= 4 and store.counts()["checkpoints"] >= 8)
         assert workshop.wrong() == []
 
     run(tmp_path / "segue.db", fill, 100, Thrift(few=4))
@@ -181,7 +181,7 @@ def test_checkpoints_that_wait_are_bounded_and_written_though_no_facts_come(
 def test_what_lives_hold_together_is_bounded_not_only_how_many_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contexts_module, "WEIGHT", 100)
+    monkeypatch.setattr(live_heads, "WEIGHT", 100)
 
     async def act(workshop: Workshop) -> None:
         for number in range(20):
@@ -192,7 +192,7 @@ def test_what_lives_hold_together_is_bounded_not_only_how_many_there_are(
             await workshop.tell(*(workshop.fact(f"cookie=c{number}") for number in range(20)))
         contexts = workshop.hub.contexts
         assert 1 <= len(contexts._heads) < few
-        assert contexts._weight == sum(head.weight for head in contexts._heads.values())
+        assert contexts._heads.weight == sum(head.weight for head in contexts._heads.values())
         assert workshop.wrong() == []
 
     run(tmp_path / "segue.db", act, 1000, Thrift(cold=4))

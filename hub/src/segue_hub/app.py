@@ -194,7 +194,7 @@ class Hub:
             self.store, self.contexts, self.plans, self.timers, self.clock, fact_from_bytes, settings.heads
         )
         self.ledger.write, self.ledger.on_broken = self.ingest.exclusively, self._on_broken
-        self.ingest.beside, self.contexts.crowded = self.ledger.stage, self.ingest.tidy
+        self.ingest.beside, self.contexts.queue.crowded = self.ledger.stage, self.ingest.tidy
         self.plans.listeners.append(self.fan_out.everything)
         self.workspace.listeners += [
             self.contexts.informed, self.earlier.informed, self.audiences.informed, self.fan_out.informed,

@@ -12,9 +12,7 @@ of. What this costs a fact does not depend on how many customers there are.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from segue.domain.content import Content
@@ -26,8 +24,10 @@ from segue.domain.plan import Plan
 from segue.domain.section import Plain
 
 from ..storage.ports import Checkpoint, Known, Leaf, Store
+from .checkpoint_queue import CheckpointQueue
 from .entry import Entry
 from .head import STEP, Head, head_of
+from .live_heads import LiveHeads
 from .plans import News, Plans
 from .resolved import Resolved
 from .stored_content import sections, stored, unstored
@@ -35,18 +35,8 @@ from .thrift import USUAL, Thrift
 
 HEADS: Final = 10_000
 """Live heads kept at most."""
-WEIGHT: Final = 100_000
-"""What live heads may take in memory together, in facts of about 450 bytes: fewer are kept of those that hold many."""
-EMPTY: Final = 6
-"""What a head takes besides its newest facts, in facts."""
-LOOKED_AT: Final = 16
-"""Heads looked at for one to let go of; where all are in use, the oldest goes."""
-CHECKPOINTS: Final = 512
-"""Checkpoints taken along by one unit of writing at most."""
 BEHIND: Final = 4_096
 """Customers to be caught up with at most; beyond, whoever waits longest waits for a later fact of hers."""
-WAITING: Final = 4_096
-"""Checkpoints that wait to be written at most; beyond, the oldest is dropped, as the log has it all."""
 Decode = Callable[[Iterable[bytes]], Iterable[Fact]]
 BEFORE: Final = (-1, -1, b"")
 """The order of no fact: all sort after it."""
@@ -83,35 +73,30 @@ class Contexts:
         counts: what was folded how.
         behind: customers who are to be caught up with, the longest first.
         fallen_behind: called where there are some.
-        crowded: called where checkpoints wait, and perhaps no unit of writing comes to take them along.
+        queue: checkpoints that wait to be written.
     """
 
-    def __init__(
-        self, store: Store, plans: Plans, decode: Decode, heads: int = HEADS, thrift: Thrift = USUAL
-    ) -> None:
+    def __init__(self, store: Store, plans: Plans, decode: Decode, heads: int = HEADS, thrift: Thrift = USUAL) -> None:
         self._store = store
         self._plans = plans
         self._decode = decode
         self._limit = heads
         self._thrift = thrift
-        self._weight = 0
-        self._heads: OrderedDict[int, Head] = OrderedDict()
-        self._waiting: dict[int, tuple[Checkpoint, int]] = {}
+        self._heads = LiveHeads()
+        self.queue = CheckpointQueue()
         self._beside: dict[int, int] = {}
         self._overtaken: set[int] = set()
         self.position = self._through = store.head()[0]
         self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0, "deferred": 0, "splices": 0}
         self.behind: dict[int, None] = {}
         self.fallen_behind: Callable[[], None] = lambda: None
-        self.crowded: Callable[[], None] = lambda: None
         plans.listeners.append(self._new_plan)
 
     def _new_plan(self) -> None:
         self._beside[self._plans.position] = self._plans.position
         self.settled(self.position)
         self._heads.clear()
-        self._weight = 0
-        self._waiting.clear()
+        self.queue.clear()
 
     def informed(self, news: News) -> None:
         """Incidents are others than they were: what maps read of them is folded again, from the first fact."""
@@ -120,15 +105,15 @@ class Contexts:
         if news.refold_from < NEVER:
             heads = self._heads.items()
             for customer in [customer for customer, head in heads if head.content.at >= news.refold_from]:
-                self._forget(customer)
+                self._heads.forget(customer)
 
     def resolved(self, resolved: Resolved) -> None:
         """Customers became one, or ceased to be: their contents are folded again from the first fact."""
         self._through = resolved.position
         self._overtaken.clear()
         for customer in resolved.changed:
-            self._forget(customer)
-            self._waiting.pop(customer, None)
+            self._heads.forget(customer)
+            self.queue.drop(customer)
         plan = self._plans.current
         for customer in resolved.created:
             self._keep(customer, Head(Content(), 0, whole=True), plan)
@@ -158,9 +143,9 @@ class Contexts:
                 counts[way] += 1
                 head.position = entry.position
                 head.weight += 1
-                self._weight += 1
+                heads.weight += 1
                 if not head.content.facts % many:
-                    self._weigh(head)
+                    heads.weigh(head)
                     self._renew(customer, head, plan)
                 continue
             if way:
@@ -192,7 +177,7 @@ class Contexts:
     def _take_in(self, customer: int, head: Head, plan: Plan) -> None:
         """Keeps a head that was read of the store, unless that is ahead: then what is left of the unit is not hers."""
         if self._is_ahead(head):
-            self._forget(customer)
+            self._heads.forget(customer)
             self._overtaken.add(customer)
         else:
             self._keep(customer, head, plan)
@@ -210,62 +195,27 @@ class Contexts:
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
         """Contexts for the next unit of writing."""
-        some = [(customer, self._waiting.pop(customer)[0]) for customer in list(islice(self._waiting, CHECKPOINTS))]
-        if len(self._waiting) > CHECKPOINTS:
-            self.crowded()
-        return some
+        return self.queue.take()
 
     def _keep(self, customer: int, head: Head, plan: Plan) -> Head:
-        self._forget(customer)
-        self._weight = self._weight if self._heads else 0
-        self._heads[customer] = head
-        self._weigh(head)
+        self._heads.keep(customer, head)
         if head.content.facts - head.kept >= self._thrift.many:
             self._renew(customer, head, plan)
         self._make_room(plan)
         return head
 
     def _make_room(self, plan: Plan) -> None:
-        while len(self._heads) > self._limit or (self._weight > WEIGHT and len(self._heads) > 1):
-            gone, oldest = self._unused()
-            self._weight -= oldest.weight
-            oldest.weight = 0
+        while self._heads.exceed(self._limit):
+            gone, oldest = self._heads.let_go()
             if oldest.content.facts - oldest.kept >= self._thrift.few:
                 self._renew(gone, oldest, plan)
 
-    def _forget(self, customer: int) -> None:
-        head = self._heads.pop(customer, None)
-        if head is not None:
-            self._weight -= head.weight
-            head.weight = 0
-
-    def _weigh(self, head: Head) -> None:
-        before, head.weight = head.weight, EMPTY + len(head.content.timeline)
-        self._weight += head.weight - before
-
     def _renew(self, customer: int, head: Head, plan: Plan) -> None:
         """Has the checkpoint of a head written by one of the next units."""
-        if head.position <= head.checkpointed:
-            return
-        head.checkpointed, head.kept = head.position, head.content.facts
-        checkpoint = Checkpoint(head.position, plan.folded_as(head.content.at), stored(head.content, plan))
-        self._waiting.pop(customer, None)
-        self._waiting[customer] = checkpoint, head.moved
-        if len(self._waiting) > CHECKPOINTS:
-            if len(self._waiting) > WAITING:
-                del self._waiting[next(iter(self._waiting))]
-            self.crowded()
-
-    def _unused(self) -> tuple[int, Head]:
-        """The oldest head that nobody asked for of late; a list in the order of use would cost more at every fact."""
-        heads = self._heads
-        for _ in range(LOOKED_AT):
-            customer, head = heads.popitem(last=False)
-            if not head.used:
-                return customer, head
-            head.used = False
-            heads[customer] = head
-        return heads.popitem(last=False)
+        if head.position > head.checkpointed:
+            head.checkpointed, head.kept = head.position, head.content.facts
+            data = stored(head.content, plan)
+            self.queue.put(customer, Checkpoint(head.position, plan.folded_as(head.content.at), data), head.moved)
 
     def _leaves(self, customer: int) -> list[Leaf]:
         return [Leaf(own.number, own.bucket, own.since, own.until) for _, own in self._store.members(customer)]
@@ -279,9 +229,7 @@ class Contexts:
     def _loaded(self, customer: int, plan: Plan) -> Head:
         members = self._store.members(customer)
         moved = max((own.moved for _, own in members), default=NEVER)
-        waiting = self._waiting.get(customer)
-        # One that was made before a merge or split that is committed, and not told yet, is of somebody else.
-        checkpoint = waiting[0] if waiting and waiting[1] == moved else self._store.read_checkpoint(customer)
+        checkpoint = self.queue.of(customer, moved) or self._store.read_checkpoint(customer)
         if checkpoint is None or not checkpoint.plan.startswith(plan.digest):
             return self._fold(customer, plan)
         content = unstored(checkpoint.data)

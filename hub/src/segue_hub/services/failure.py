@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from segue.errors import SegueError
 
+from ..storage.ports import StoreBroken, StoreFull
+
 
 class Refusal(SegueError):
     """A request that is not served. `retry_after_ms` is a hint, 0 where retrying is no use."""
@@ -24,3 +26,9 @@ def not_found(what: str) -> Refusal:
 def overloaded(message: str, retry_after_ms: int) -> Refusal:
     """Too much is under way."""
     return Refusal("OVERLOADED", message, retry_after_ms=retry_after_ms)
+
+
+def store_refuses(error: StoreFull | StoreBroken) -> Refusal:
+    """What a caller is told of a store that does not write."""
+    code = "STORE_FULL" if isinstance(error, StoreFull) else "STORE_BROKEN"
+    return Refusal(code, str(error), retry_after_ms=1000)

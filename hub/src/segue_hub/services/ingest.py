@@ -23,7 +23,7 @@ from ..storage.ports import Checkpoint, IdTaken, Store, StoreBroken, StoreFull, 
 from .admission import ACCEPTED, Admission, Result
 from .edge import Edge
 from .entry import Alone, Batch, Decode, Encode, Stamp, Written
-from .failure import Refusal
+from .failure import Refusal, store_refuses
 from .ingest_queue import BATCH_COST, IngestQueue
 from .listener import Listener
 from .plans import Plans
@@ -225,7 +225,7 @@ class Ingest:
         self._note(error)
         for batch in batches:
             if not batch.done.done():
-                batch.done.set_exception(_refusal(error))
+                batch.done.set_exception(store_refuses(error))
 
     def _note(self, error: StoreFull | StoreBroken) -> None:
         if isinstance(error, StoreFull):
@@ -385,7 +385,7 @@ class Ingest:
         try:
             return await self.exclusively(write, then)
         except (StoreFull, StoreBroken) as error:
-            raise _refusal(error) from None
+            raise store_refuses(error) from None
 
     async def close(self) -> None:
         """Writes what is queued, acknowledges it, and stops."""
@@ -395,8 +395,3 @@ class Ingest:
             await asyncio.gather(self._task, return_exceptions=True)  # a failure was told by `_ended`
         await self.room.close()
         self._writer.shutdown(wait=True)
-
-
-def _refusal(error: StoreFull | StoreBroken) -> Refusal:
-    code = "STORE_FULL" if isinstance(error, StoreFull) else "STORE_BROKEN"
-    return Refusal(code, str(error), retry_after_ms=1000)
