@@ -192,6 +192,23 @@ def test_the_id_of_one_place_gets_nobody_a_second(mailer: Asking, texter: Asking
     assert "was confirmed already" in mailer.is_refused(id_, "SAME")
 
 
+def test_of_more_places_than_the_cap_has_none_is_granted_again(hub: RunningHub, mailer: Asking, texter: Asking) -> None:
+    """Regression (found by F9): two customers became one between their grants and the answers, which the hub did not
+    live to give. Asked again under its id, each was answered as granted.
+    """
+    first, second = new(), new()
+    assert mailer.reserve(first, "I-20").granted
+    assert texter.reserve(second, "I-21").granted
+    with calling(hub.address, hub.key("chat")) as chat:
+        assert chat.statuses(event("page.viewed", "account=I-20", "account=I-21")) == ["ACCEPTED"]
+    for asking, id_, account in ((mailer, first, "I-20"), (texter, second, "I-21"), (mailer, first, "I-21")):
+        again = asking.reserve(id_, account)
+        assert not again.granted
+        assert [verdict.guardrail for verdict in again.verdicts] == ["contact_pressure"]
+    # They may have been used: they stay taken.
+    assert [fact["status"] for fact in told(hub, "I-20", RESERVATION)] == ["granted", "granted"]
+
+
 def test_a_confirmation_told_again_is_one_action(hub: RunningHub, mailer: Asking) -> None:
     id_ = new()
     assert mailer.reserve(id_, "TWICE").granted

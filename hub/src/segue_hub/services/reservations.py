@@ -120,7 +120,11 @@ class Reservations:
         slots = [g.cap.slot(g.name, asked.action) for g in capped if g.cap is not None]
         held = self._held(asked.id, asked.names)
         if held is not None:
-            return _again(asked, held, slots, grant, now)
+            # The hub may have died before it saw that there were too many, or two customers became one since. Nobody
+            # knows whether the place was used: it stays taken, and nobody hears of it as granted any more.
+            again = _again(asked, held, slots, grant, now)
+            over = self._over(asked, capped)
+            return Answer(False, 0, over) if over else again
         verdicts = self._judge(asked, grant, now)
         if any(verdict.binds for verdict in verdicts):
             return Answer(False, 0, verdicts)
