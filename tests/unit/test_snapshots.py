@@ -19,6 +19,7 @@ from segue.domain.freshness import LIVE, MISSING, PERSISTED, SILENCE, STALE, fre
 from segue.domain.grant import SERVICE
 from segue.domain.instant import NEVER, span
 from segue.domain.projection import NOBODY, Projected
+from segue.domain.section import dumps, plain
 from segue.domain.snapshot import REMEMBERED, Snapshot
 from segue.errors import NameUnknown
 from segue.replica import Held
@@ -194,6 +195,41 @@ def test_a_snapshot_is_made_anew_where_anything_changed() -> None:
     assert held.snapshot(PLAN, False).version == 0
     assert held.snapshot(small(), False) is not held.snapshot(PLAN, False)
     assert held.snapshot(PLAN, True).strict
+
+
+def same(one: Projected, other: Projected) -> bool:
+    """Whether all that can be read of the two is the same."""
+    told = [(shown.overlay, shown.hidden, dumps(plain(shown.content, PLAN))) for shown in (one, other)]
+    return told[0] == told[1]
+
+
+@given(st.randoms(use_true_random=False))
+def test_own_facts_laid_together_are_those_laid_one_by_one(chance: random.Random) -> None:
+    """However seldom somebody looks: what is shown is what it was when each fact was laid as it came."""
+    seldom, often = (Held(1, who("account=A")[0], SERVICE) for _ in range(2))
+    told: list[Fact] = []
+    for number in range(chance.randrange(30)):
+        does = chance.random()
+        if does < 0.7:
+            at = f"{chance.randrange(1, 90)}m"
+            told.append(fact("transfer.failed", at, "account=A", seq=number, channel="app", transfer_id="T"))
+            for held in (seldom, often):
+                held.show(told[-1], PLAN, 8)
+        elif does < 0.85:
+            known = chance.sample(told, chance.randrange(len(told) + 1))
+            base = Projected(fold(PLAN, sorted(known, key=lambda one: one.order)))
+            for held in (seldom, often):
+                held.take(base, (number, "v", "c"), [one.id for one in known], PLAN, 1)
+        else:
+            gone = [one.id for one in told if chance.random() < 0.2]
+            for held in (seldom, often):
+                held.drop(gone, PLAN)
+        assert often.shown.overlay == tuple(often.pending)
+        if chance.random() < 0.2:
+            assert same(seldom.shown, often.shown)
+        assert (seldom.identity_pending, seldom.version) == (often.identity_pending, often.version)
+    assert same(seldom.shown, often.shown)
+    assert not seldom.unlaid
 
 
 def test_freshness_by_its_states() -> None:

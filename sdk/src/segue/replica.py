@@ -7,6 +7,7 @@ at a time; only the session machine changes what is held.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -20,6 +21,8 @@ from .domain.projection import NOBODY, Projected
 from .domain.section import Section
 from .domain.snapshot import Snapshot
 
+log = logging.getLogger("segue")
+
 UNSEEN: Final = Snapshot(NOBODY, WAITING)
 """Stands where nobody has looked yet."""
 
@@ -28,7 +31,8 @@ class Held:
     """What is held of one customer, for one purpose.
 
     Attributes:
-        shown: what decisions read: the hub's context with own facts on top.
+        laid: what decisions read, but for the own facts that nobody has asked about yet.
+        unlaid: those; they are laid over it together, once somebody asks.
         version: of the hub's context; 0 where none was received.
         heard_at: our clock (microseconds) when the hub last spoke of it; 0 never.
         pending: own facts that no frame has included yet, by id, oldest first.
@@ -41,9 +45,9 @@ class Held:
     """
 
     __slots__ = (
-        "_base", "answered", "changed", "customer", "heard_at", "identifier", "identity_pending", "keep_until",
-        "last_answers", "latest", "number", "pending", "persisted_at", "plan", "purpose", "sections", "shown", "users",
-        "version", "view",
+        "_base", "_gate", "_plan", "answered", "changed", "customer", "heard_at", "identifier", "identity_pending",
+        "keep_until", "laid", "last_answers", "latest", "number", "pending", "persisted_at", "plan", "purpose",
+        "sections", "unlaid", "users", "version", "view",
     )  # fmt: skip
 
     def __init__(self, number: int, identifier: Identifier, purpose: str) -> None:
@@ -55,7 +59,11 @@ class Held:
         self.customer = ""
         self.plan = ""
         self._base: Projected = NOBODY
-        self.shown: Projected = NOBODY
+        self.laid: Projected = NOBODY
+        self.unlaid: list[Fact] = []
+        self._plan: Plan = WAITING
+        # Reentrant: a host's signal handler may tell a fact while the same thread is reading.
+        self._gate = threading.RLock()
         self.heard_at = 0
         self.persisted_at = 0
         self.pending: dict[bytes, Fact] = {}
@@ -72,6 +80,22 @@ class Held:
         """How fresh what is shown is, at our clock's `at`."""
         return freshness_at(at, self.heard_at, self.persisted_at)
 
+    @property
+    def shown(self) -> Projected:
+        """What decisions read: the hub's context with own facts on top."""
+        if self.unlaid:
+            with self._gate:
+                try:
+                    laid = overlaid(self.laid, self._plan, self.unlaid) if self.unlaid else self.laid
+                except (
+                    Exception
+                ):  # the host must never notice: they are told all the same, and seen once the hub has them
+                    log.exception("segue: own facts cannot be shown")
+                    laid = self.laid
+                self.laid = laid  # before the list is empty: who finds it so reads this
+                self.unlaid.clear()
+        return self.laid
+
     def snapshot(self, plan: Plan, strict: bool) -> Snapshot:
         """What is shown now, as a plan reads it; the same one until either changes."""
         found = self.latest
@@ -86,11 +110,12 @@ class Held:
 
         Readers see the overlay without them and the context with them in one step.
         """
-        for id_ in included:
-            self.pending.pop(id_, None)
-        self._base = projected
-        self.version, self.view, self.customer = name
-        self._lay(plan)
+        with self._gate:
+            for id_ in included:
+                self.pending.pop(id_, None)
+            self._base = projected
+            self.version, self.view, self.customer = name
+            self._lay(plan)
         self.heard(at)
 
     def gone(self, included: Iterable[bytes], plan: Plan, at: int) -> None:
@@ -99,8 +124,9 @@ class Held:
 
     def restore(self, projected: Projected, plan: Plan, at: int) -> None:
         """A context from disk, of a time when the hub was last heard."""
-        self._base, self.persisted_at = projected, at
-        self._lay(plan)
+        with self._gate:
+            self._base, self.persisted_at = projected, at
+            self._lay(plan)
 
     def heard(self, at: int) -> None:
         """The hub says that what is held is current."""
@@ -114,26 +140,30 @@ class Held:
         A quarter at once, since what is left is laid anew: whoever tells facts all day without a hub pays the same for
         each, and a decision never rests on more own facts than it can name.
         """
-        self.pending[fact.id] = fact
-        full = len(self.pending) > most
-        for id_ in list(self.pending)[: max(1, most // 4)] if full else ():
-            del self.pending[id_]
-        self.identity_pending = self.identity_pending or links_someone_new(self._base, fact)
-        if full or len(self.pending) == 1 or self.shown is self._base:
-            self._lay(plan)
-        else:
-            self.shown = overlaid(self.shown, plan, [fact])
+        with self._gate:
+            self.pending[fact.id] = fact
+            self.identity_pending = self.identity_pending or links_someone_new(self._base, fact)
+            if len(self.pending) > most:
+                for id_ in list(self.pending)[: max(1, most // 4)]:
+                    del self.pending[id_]
+                self._lay(plan)
+            else:
+                self._plan = plan
+                self.unlaid.append(fact)
 
     def drop(self, ids: Iterable[bytes], plan: Plan) -> None:
         """Frames included these, or the hub refused them."""
-        before = len(self.pending)
-        for id_ in ids:
-            self.pending.pop(id_, None)
-        if len(self.pending) != before:
-            self._lay(plan)
+        with self._gate:
+            before = len(self.pending)
+            for id_ in ids:
+                self.pending.pop(id_, None)
+            if len(self.pending) != before:
+                self._lay(plan)
 
     def _lay(self, plan: Plan) -> None:
-        self.shown = overlaid(self._base, plan, self.pending.values()) if self.pending else self._base
+        """Lays all that is pending over the hub's context; under the gate."""
+        self.laid = overlaid(self._base, plan, self.pending.values()) if self.pending else self._base
+        self.unlaid.clear()
         self.identity_pending = any(links_someone_new(self._base, fact) for fact in self.pending.values())
 
 

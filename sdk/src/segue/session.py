@@ -123,7 +123,8 @@ class Session(Coordination):
         held, machine, at = self._held, runtime.machine, runtime.clock()
         snapshot = held.latest
         if (
-            snapshot.projected is not held.shown
+            held.unlaid
+            or snapshot.projected is not held.laid
             or snapshot.plan is not machine.plan
             or snapshot.version != held.version
         ):  # what `Held.snapshot` asks too, without the call
