@@ -29,7 +29,7 @@ IMPORTS: Final = ("segue", "grpc", "ldclient", "growthbook")
 
 
 def _environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk' / 'src'}", **more}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'sdk' / 'src'}", "PYTHONDONTWRITEBYTECODE": "", **more}
 
 
 def _script(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _asked(port: str, count: int) -> dict[str, Any] | None:
 
 
 def _import_ms(name: str) -> float:
-    """Of a fresh process; less what an interpreter takes that imports nothing."""
+    """Of a fresh process, with the bytecode written by one before it, as where a package is installed."""
     code = f"import time; a = time.perf_counter(); import {name}; print((time.perf_counter() - a) * 1000)"
     done = subprocess.run([peer_python(), "-c", code], env=_environment(), check=True, capture_output=True, text=True)
     return float(done.stdout)

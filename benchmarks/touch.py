@@ -121,7 +121,7 @@ class Touch:
 
 def _tell_of_changes(held: Any, arrived: queue.SimpleQueue[tuple[float, Any]]) -> None:
     """`Held.changed` is set whenever what is held changes: the setting thread's own moment is what counts."""
-    event = held.changed
+    event = held.changed = threading.Event()
     real = event.set
 
     def told() -> None:

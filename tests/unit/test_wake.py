@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from segue.clock import FactIds, System
-from segue.wake import Wake
+from segue.wake import Latch, Wake
 
 
 def test_set_before_or_while_waiting_wakes_once() -> None:
@@ -35,6 +35,29 @@ def test_nothing_that_was_said_is_missed() -> None:
     for thread in threads:
         thread.join()
     assert done[0] == 3 * count
+
+
+def test_a_latch_lets_all_through_who_wait_and_whoever_comes_later() -> None:
+    latch, through = Latch(), [0]
+    gate = threading.Lock()
+    assert not latch.wait(0)
+    assert not latch.wait(-1)
+    assert not latch.is_set()
+
+    def come() -> None:
+        if latch.wait(30):
+            with gate:
+                through[0] += 1
+
+    threads = [threading.Thread(target=come) for _ in range(8)]
+    openers = [threading.Thread(target=latch.set) for _ in range(4)]
+    for thread in threads + openers:
+        thread.start()
+    for thread in threads + openers:
+        thread.join()
+    assert through[0] == len(threads)
+    assert latch.is_set()
+    assert latch.wait(0)
 
 
 def test_ids_are_versioned_rise_and_never_repeat_even_where_the_clock_stands() -> None:

@@ -20,6 +20,7 @@ from .domain.plan import WAITING, Plan
 from .domain.projection import NOBODY, Projected
 from .domain.section import Section
 from .domain.snapshot import Snapshot
+from .wake import Latch
 
 log = logging.getLogger("segue")
 
@@ -41,7 +42,7 @@ class Held:
         latest: the snapshot that decisions were made on last.
         sections: as received, for whoever keeps them on disk.
         answered: set once the hub has answered the first time.
-        changed: set whenever what is held changes; waiters clear it.
+        changed: an event of whoever waits for changes, put here by him; set with each.
     """
 
     __slots__ = (
@@ -70,8 +71,8 @@ class Held:
         self.identity_pending = False
         self.users = 0
         self.keep_until = 0
-        self.answered = threading.Event()
-        self.changed = threading.Event()
+        self.answered = Latch()
+        self.changed: threading.Event | None = None
         self.last_answers: dict[str, object] = {}
         self.sections: Sequence[Section] = ()
         self.latest = UNSEEN
@@ -132,7 +133,8 @@ class Held:
         """The hub says that what is held is current."""
         self.heard_at = at
         self.answered.set()
-        self.changed.set()
+        if self.changed is not None:
+            self.changed.set()
 
     def show(self, fact: Fact, plan: Plan, most: int) -> None:
         """An own fact goes on top. Of more than `most` the oldest quarter is shown no more, until the hub has them.
