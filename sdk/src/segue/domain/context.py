@@ -68,8 +68,8 @@ class Context:
         self._freshness: Freshness | None = freshness
         self._own_scope: Scope | None = None
 
-    @classmethod
-    def held(cls, snapshot: Snapshot, at: int, clock: int, heard_at: int, persisted_at: int) -> Context:
+    @staticmethod
+    def held(snapshot: Snapshot, at: int, clock: int, heard_at: int, persisted_at: int) -> Context:
         """The context of a decision on what is held; how fresh that is is told once somebody asks.
 
         Args:
@@ -79,7 +79,7 @@ class Context:
             heard_at: of `freshness_at`.
             persisted_at: likewise.
         """
-        context = cls.__new__(cls)
+        context: Context = _Held()
         context.snapshot = snapshot
         known = snapshot.content.at
         context.at = at if at > known else known
@@ -345,3 +345,10 @@ class Context:
         found = brief(self.content, self.plan, self.at, language)
         self.asked.append(("brief()", None, None, str(found)))
         return found
+
+
+class _Held(Context):
+    """A context that `Context.held` fills: made without a call of `__init__`, which would cost as much as that."""
+
+    __slots__ = ()
+    __init__ = object.__init__
