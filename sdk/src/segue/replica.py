@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from .domain.fact import Fact
 from .domain.freshness import Freshness, freshness_at
@@ -73,7 +73,7 @@ class Held:
         self.keep_until = 0
         self.answered = Latch()
         self.changed: threading.Event | None = None
-        self.last_answers: dict[str, object] = {}
+        self.last_answers: dict[str, tuple[Any, ...]] = {}
         self.sections: Sequence[Section] = ()
         self.latest = UNSEEN
 

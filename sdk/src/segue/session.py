@@ -140,7 +140,15 @@ class Session(Coordination):
         if decision.verdicts:
             self._expose(decision, context)
         if question.record != "never":
-            self._record(question, decision)
+            last = held.last_answers.get(question.name)  # the very same answer is the common one, and known at a glance
+            if (
+                last is None
+                or last[0] is not decision.value
+                or last[1] is not decision.reason
+                or decision.action is not None
+                or question.record == "always"
+            ):
+                self._record(question, decision)
         if question.shadow is not None:
             self._ask_shadow(question, decision, context)
         return decision
