@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from segue.domain.context import Context
 from segue.domain.decision import Question, decide, judge
@@ -81,6 +81,7 @@ def told(question: Question, context: Context) -> tuple[Any, ...]:
     )[1]  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_remembered_answers_are_those_worked_out_anew(chance: random.Random) -> None:
     content = fold(PLAN, past(chance))
@@ -96,6 +97,7 @@ def test_remembered_answers_are_those_worked_out_anew(chance: random.Random) -> 
         assert (lazy.at, lazy.freshness, lazy.version) == (eager.at, eager.freshness, 7)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_remembered_verdicts_are_those_worked_out_anew(chance: random.Random) -> None:
     facts = [one for one in past(chance) if one.occurred_at]
@@ -203,6 +205,7 @@ def same(one: Projected, other: Projected) -> bool:
     return told[0] == told[1]
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.randoms(use_true_random=False))
 def test_own_facts_laid_together_are_those_laid_one_by_one(chance: random.Random) -> None:
     """However seldom somebody looks: what is shown is what it was when each fact was laid as it came."""
