@@ -324,7 +324,7 @@ def test_control_a_fact_taken_out_of_a_dead_hosts_outbox_is_found_missing(hub: R
 
 def test_an_outbox_that_was_half_made_when_power_failed_is_adopted_and_gone(hub: RunningHub, tmp_path: Path) -> None:
     """Regression: where a table was not made yet, every host after said that it could not be read, for ever."""
-    statements = [text for text in journal._SCHEMA.split(";") if text.strip()]
+    statements = [text for text in journal.SCHEMA.split(";") if text.strip()]
     for count in range(len(statements)):
         path = tmp_path / f"app.1.{count}.outbox"
         half = sqlite3.connect(path)

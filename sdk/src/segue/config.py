@@ -29,6 +29,7 @@ class Config:
             `SEGUE_PERSIST_CONTEXTS=1`.
         strict: whether misspelt names raise; on in tests. `SEGUE_STRICT=1`.
         outbox_rows, outbox_bytes: limits of the outbox; beyond, the oldest of the analytics lane go, and are counted.
+        outbox_age: seconds that a fact waits at most for a hub that does not come back; older ones go, and are counted.
     """
 
     touchpoint: str
@@ -40,6 +41,12 @@ class Config:
     strict: bool = False
     outbox_rows: int = 1_000_000
     outbox_bytes: int = 512 * 1024 * 1024
+    outbox_age: float = 30 * 24 * 3600.0
+
+    @property
+    def outbox_limits(self) -> tuple[int, int, float]:
+        """Of the outbox: rows, bytes and age."""
+        return self.outbox_rows, self.outbox_bytes, self.outbox_age
 
     @property
     def plaintext(self) -> bool:

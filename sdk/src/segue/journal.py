@@ -20,6 +20,7 @@ from .adoption import copying
 from .clock import SYSTEM, System
 from .domain.fact import Fact
 from .domain.tally import Tally, runs
+from .journal_schema import SCHEMA
 from .ordinals import Lost, Reservation, Statement
 
 KEPT_AFTER: Final = 24 * 3600.0
@@ -32,22 +33,6 @@ LOST_ROWS: Final = 10_000
 """Runs of lost ordinals that are remembered at most; what is lost beyond stays a gap until its producer ends."""
 TOLD_AT_ONCE: Final = 200
 """Runs in one statement to the hub at most."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS facts (
-  number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, lane INTEGER NOT NULL, size INTEGER NOT NULL,
-  at REAL NOT NULL, delivered REAL, body BLOB NOT NULL, producer INTEGER NOT NULL, ordinal INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS waiting ON facts (lane, number) WHERE delivered IS NULL;
-CREATE TABLE IF NOT EXISTS dead (
-  id BLOB PRIMARY KEY, code TEXT NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS producers (
-  number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, handed_out INTEGER NOT NULL, reserved INTEGER NOT NULL,
-  ended INTEGER NOT NULL, told REAL);
-CREATE TABLE IF NOT EXISTS lost (
-  number INTEGER PRIMARY KEY, producer INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-  reason TEXT NOT NULL, told REAL, UNIQUE (producer, first));
-CREATE INDEX IF NOT EXISTS untold ON lost (number) WHERE told IS NULL;
-"""
 
 
 @dataclass(slots=True)
@@ -114,7 +99,7 @@ class Journal:
         self._run = sqlite3.connect(path.absolute().as_uri(), isolation_level=None, check_same_thread=False, uri=True)
         try:
             self._run.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-            self._run.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")  # whoever adopts it finds all of it, or none
+            self._run.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")  # whoever adopts it finds all of it, or none
         except sqlite3.Error:
             self._run.close()
             raise
@@ -245,13 +230,17 @@ class Journal:
             self._look()
         return {row.id for row in gone}
 
-    def drop(self, count: int, spared: Iterable[int], reason: str) -> int:
-        """Deletes the oldest that wait, the last lane first, and notes their ordinals as lost; returns how many."""
+    def drop(self, count: int, spared: Iterable[int], reason: str, since: float = 0.0, until: float = 0.0) -> int:
+        """Deletes the oldest that wait, the last lane first, and notes their ordinals as lost; returns how many.
+
+        With `until`, only those journalled between two instants (seconds): whoever says otherwise has another clock.
+        """
         but = ",".join(str(number) for number in spared)
+        between = f" AND at >= {since:.0f} AND at < {until:.0f}" if until else ""
         with self._transaction() as run:
             rows = run.execute(
                 "SELECT number, producer, ordinal, size FROM facts WHERE delivered IS NULL"  # noqa: S608  # numbers
-                f" AND number NOT IN ({but}) ORDER BY lane DESC, number LIMIT ?",
+                f" AND number NOT IN ({but}){between} ORDER BY lane DESC, number LIMIT ?",
                 (count,),
             ).fetchall()
             run.executemany("DELETE FROM facts WHERE number = ?", [(number,) for number, _, _, _ in rows])

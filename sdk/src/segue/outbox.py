@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -38,6 +39,12 @@ MEMORY_ROWS: Final = 10_000
 """Rows held in memory while the disk cannot be written."""
 FRESH_ROWS: Final = 200_000
 """Facts that may wait to be journalled, where a disk hangs; what is offered beyond is lost, and counted."""
+EXPIRED_AT_ONCE: Final = 10_000
+"""Facts let go of at once for their age."""
+EPOCH: Final = 1_577_836_800.0
+"""2020, in seconds: who claims to be older has a clock that was not set."""
+STEPPED: Final = 3600.0
+"""Seconds by which the wall clock and the running time may part ways before no age is believed any more."""
 LOST_HELD: Final = 1000
 """Runs of lost ordinals held in memory while the disk cannot be written."""
 
@@ -49,6 +56,7 @@ class Outbox:
         folder: where its file goes.
         touchpoint: whose facts they are.
         rows, size: limits; beyond, the oldest of the analytics lane go, then of the other, and are counted.
+        age: seconds; who waits longer goes, and is counted.
         system: time, and chance for the name.
 
     Attributes:
@@ -59,13 +67,16 @@ class Outbox:
         trouble: why the disk cannot be written, if so.
     """
 
-    def __init__(self, folder: Path, touchpoint: str, rows: int, size: int, system: System = SYSTEM) -> None:
+    def __init__(
+        self, folder: Path, touchpoint: str, rows: int, size: int, age: float = math.inf, system: System = SYSTEM
+    ) -> None:  # fmt: skip
         self._folder = folder
         self._system = system
         self._prefix = f"{touchpoint}."
         self.name = f"{self._prefix}{os.getpid()}.{system.chance(8).hex()}"
         self._limit_rows = rows
-        self._limit_bytes = size
+        self._limit_bytes, self._limit_age = size, age
+        self._began = system.now() / 1e6 - system.ticks()
         # Reentrant: a host's signal handler may tell a fact while the same thread is telling one.
         self._gate = threading.RLock()
         self._fresh: deque[Offered] = deque()
@@ -328,9 +339,16 @@ class Outbox:
             self._journal.told(statement)
 
     def forget(self) -> None:
-        """Lets go of what was acknowledged long ago, or is too much."""
-        if self._journal is not None:
-            self._journal.forget()
+        """Lets go of what was acknowledged long ago, is too much, or waits too long."""
+        journal, now = self._journal, self._system.now() / 1e6
+        if journal is None:
+            return
+        journal.forget()
+        # A clock that was set while we ran says nothing of how long anything waits.
+        if math.isfinite(self._limit_age) and abs(now - self._system.ticks() - self._began) < STEPPED:
+            until = now - self._limit_age
+            while dropped := journal.drop(EXPIRED_AT_ONCE, self._taken, "outbox_age", EPOCH, until):
+                self._lose("outbox_age", dropped)
 
     def offer_again(self) -> int:
         """The hub's history was cut: what was acknowledged and is still kept waits again; returns how many."""

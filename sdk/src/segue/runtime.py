@@ -58,7 +58,7 @@ class Runtime:
         self.machine = Machine(f"{config.touchpoint}-{self.pid}-{system.chance(3).hex()}", VERSION)
         self.clock = system.now
         self.ids = FactIds(system)
-        self.outbox = Outbox(config.state, config.touchpoint, config.outbox_rows, config.outbox_bytes, system)
+        self.outbox = Outbox(config.state, config.touchpoint, *config.outbox_limits, system=system)
         self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
         self.listeners, self.shadows = Listeners(), Shadows()
         self.decisions, self.last_error = 0, ""
