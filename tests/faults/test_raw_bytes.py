@@ -1,6 +1,6 @@
 """F19: strangers at the ports of a hub. Bytes of every bad kind, slow ones, many at once, and keys that are none.
 
-The hub stays up and serves whoever asks properly meanwhile; its memory, threads and descriptors are bounded; no key but
+The hub stays up and serves whoever asks properly meanwhile; its memory and descriptors are bounded; no key but
 a real one is let in, whatever it is made of.
 """
 

@@ -17,6 +17,7 @@ from segue.domain.identifier import parse_identifier
 from segue.v1 import context_pb2
 from segue.wire import identifier_to_wire
 from segue_hub.limits import Limits
+from segue_hub.services.thrift import EAGER
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.building import document
@@ -66,7 +67,7 @@ def keep_all(hub: RunningHub) -> None:
     async def let_go() -> None:
         await hub.hub.sweep.idle()
         contexts._heads.clear()
-        limit, contexts._limit = contexts._limit, 0
+        limit, contexts._limit, contexts._thrift = contexts._limit, 0, EAGER
         for customer in list(contexts.customers()):
             contexts.read(customer)
         contexts._limit = limit
