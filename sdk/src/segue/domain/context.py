@@ -196,11 +196,11 @@ class Context:
     def journey(self, name: str) -> JourneyReading:
         """The running journeys of a map, read together."""
         reading = JourneyReading()
-        reading.context, reading.name = self, name
+        reading._context, reading._name = self, name
         try:
-            reading.turning = self.snapshot.running[name]
+            reading._turning = self.snapshot.running[name]
         except KeyError:
-            reading.turning = self.snapshot.run(name)
+            reading._turning = self.snapshot.run(name)
         return reading
 
     def journeys(self, name: str | None = None) -> list[Journey]:

@@ -18,24 +18,20 @@ if TYPE_CHECKING:
 
 
 class JourneyReading:
-    """The running journeys of one map, read together. Made by `Context.journey`, which sets all of it.
-
-    Attributes:
-        context: what is read.
-        name: of the map.
-        turning: until when one runs.
+    """The running journeys of one map, read together. Made by `Context.journey`, which sets what is read, the map's name
+    and until when one runs.
     """
 
-    __slots__ = ("context", "name", "turning")
+    __slots__ = ("_context", "_name", "_turning")
 
-    context: Context
-    name: str
-    turning: Turning
+    _context: Context
+    _name: str
+    _turning: Turning
 
     @property
     def active(self) -> bool:
         """Whether one runs."""
-        context, (until, yes, no) = self.context, self.turning
+        context, (until, yes, no) = self._context, self._turning
         if context.at < until:
             context.asked.append(yes)
             return True
@@ -45,7 +41,7 @@ class JourneyReading:
     @property
     def stalled(self) -> bool:
         """Whether a running one waits longer than its map expects."""
-        context, name = self.context, self.name
+        context, name = self._context, self._name
         value = bool(journey_state(context._scope(), name, "stalled")[0]) if context.content.journeys else False
         context.asked.append(("journey({!r}).stalled", name, None, value))
         return value
@@ -80,18 +76,18 @@ class JourneyReading:
     @property
     def completed_at(self) -> datetime | None:
         """When one was last completed."""
-        ended = completed_at(self.context._scope(), self.name)
+        ended = completed_at(self._context._scope(), self._name)
         at: datetime | None = self._asked("completed_at", to_datetime(ended) if ended else None)
         return at
 
     def _latest(self) -> Journey | None:
-        if not self.context.content.journeys:
+        if not self._context.content.journeys:
             return None
-        found = [journey for journey, _ in running(self.context._scope(), self.name)]
+        found = [journey for journey, _ in running(self._context._scope(), self._name)]
         return max(found, key=lambda journey: (journey.progress_at, journey.key), default=None)
 
     def _asked(self, part: str, value: Any) -> Any:
-        self.context.asked.append((f"journey({{!r}}).{part}", self.name, None, value))
+        self._context.asked.append((f"journey({{!r}}).{part}", self._name, None, value))
         return value
 
 
