@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 class JourneyReading:
-    """The running journeys of one map, read together. Made by `Context.journey`, which sets what is read, the map's name
-    and until when one runs.
-    """
+    """The running journeys of one map, read together; made by `Context.journey`, which sets what it is made of."""
 
     __slots__ = ("_context", "_name", "_turning")
 
