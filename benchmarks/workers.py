@@ -25,7 +25,7 @@ def peer_python(peers: str = "bench") -> str:
     python, stamp = environment / "bin" / "python", environment / ".lock"
     if not stamp.is_file() or stamp.read_bytes() != lock.read_bytes():
         print(f"making {environment.name} for the peers (once)", file=sys.stderr)
-        venv.create(environment, with_pip=True)
+        venv.create(environment, with_pip=True, clear=True)
         (environment / ".gitignore").write_text("*\n", encoding="utf-8")
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
         subprocess.run([*install, "-r", str(lock)], check=True)

@@ -149,8 +149,9 @@ def _daemon(app: segue.Touchpoint, name: str, count: int) -> dict[str, Any]:
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as said:
-        found: dict[str, Any] = json.loads(said.read())
-        return found
+        answer = said.read()
+    found: dict[str, Any] = json.loads(answer) if answer else {"died": True}
+    return found
 
 
 # -- one process ------------------------------------------------------------------------------------------------------
