@@ -19,7 +19,7 @@ class Thrift:
         many: facts after which she is written though she stays.
     """
 
-    cold: int = 8
+    cold: int = 32
     few: int = 4
     many: int = 64
 
