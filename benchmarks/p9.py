@@ -81,8 +81,6 @@ class Workshop:
         contexts = self.hub.contexts
         limit, contexts._limit = contexts._limit, 0
         contexts._heads.clear()
-        for customer in list(contexts.customers()):
-            contexts.read(customer)
 
         def write(unit: Any, position: int) -> int:
             while kept := contexts.checkpoints():
@@ -90,7 +88,14 @@ class Workshop:
                     unit.checkpoint(customer, checkpoint)
             return position
 
-        self.run(self.hub.ingest.exclusively(write))
+        async def let_go() -> None:
+            for number, customer in enumerate(list(contexts.customers()), 1):
+                contexts.read(customer)
+                if number % 500 == 0:
+                    await self.hub.ingest.exclusively(write)
+            await self.hub.ingest.exclusively(write)
+
+        self.run(let_go())
         contexts._limit = limit
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -75,7 +76,12 @@ def test_a_late_fact_of_a_long_life_is_folded_from_a_mark_and_not_from_the_first
         hub.publish([facts])
         contexts, decoded = hub.hub.contexts, []
         decode = contexts._decode
-        monkeypatch.setattr(contexts, "_decode", lambda bodies: decoded.extend(bodies) or decode(bodies))
+
+        def read(bodies: Iterable[bytes], only: Identifier | None = None) -> Iterable[Fact]:
+            decoded.extend(bodies)
+            return decode(decoded, only)
+
+        monkeypatch.setattr(contexts, "_decode", read)
         hub.publish([[telling.event((len(facts) - 100) * MINUTE + 1, ANN)]])
         # Marks are dense there, but for the forks of the newest facts; and no fact is read that came before the mark.
         assert 100 < len(decoded) <= 100 + 2 * NEAR_EVERY + 3 * FORK_EVERY

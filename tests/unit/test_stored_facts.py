@@ -54,6 +54,10 @@ def test_many_are_read_as_they_are_one_by_one(facts: list[Fact], chance: random.
         )
     stored = [fact_to_bytes(each) for each in told]
     assert list(facts_from_bytes(stored)) == [fact_from_bytes(each) for each in stored]
+    own = [each for each in stored if fact_from_bytes(each).identifiers == (Identifier("account", "A-1"),)]
+    several = [each for each in stored if len(fact_from_bytes(each).identifiers) > 1]
+    mixed = [*own, *several]
+    assert list(facts_from_bytes(mixed, Identifier("account", "A-1"))) == [fact_from_bytes(each) for each in mixed]
 
 
 EACH_KIND = [

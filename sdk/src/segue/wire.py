@@ -210,11 +210,16 @@ def fact_from_bytes(data: bytes) -> Fact:
     return fact_from_wire(fact_pb2.Fact.FromString(data))
 
 
-def facts_from_bytes(bodies: Iterable[bytes]) -> Iterator[Fact]:
+def facts_from_bytes(bodies: Iterable[bytes], only: Identifier | None = None) -> Iterator[Fact]:
     """The facts of `fact_to_bytes`, each when its turn comes; quicker for the many of one customer than one by one.
 
     What nearly all of them are, an event of one identifier, is read here, and identifiers that come again are shared.
+
+    Args:
+        bodies: of facts.
+        only: the one identifier that those of one identifier can have, where there is no other.
     """
+    alone: tuple[Identifier, ...] = (only,) if only is not None else ()
     parse, known = fact_pb2.Fact.FromString, dict[str, tuple[Identifier, ...]]()
     for body in bodies:
         message = parse(body)
@@ -222,11 +227,15 @@ def facts_from_bytes(bodies: Iterable[bytes]) -> Iterator[Fact]:
         if not raw or len(names) != 1:
             yield fact_from_wire(message)
             continue
-        name = names[0]
-        value, kind = name.value, name.kind
-        identifiers = known.get(value)
-        if identifiers is None or identifiers[0].kind != kind:
-            identifiers = known[value] = (_identifier((intern(kind), value)),)
+        if alone:
+            identifiers = alone
+        else:
+            name = names[0]
+            value, kind = name.value, name.kind
+            found = known.get(value)
+            if found is None or found[0].kind != kind:
+                found = known[value] = (_identifier((intern(kind), value)),)
+            identifiers = found
         reference = _reference(message.interaction) if message.HasField("interaction") else None
         yield Fact(
             message.id, EVENT, intern(message.type), message.occurred_at, message.seq, identifiers,

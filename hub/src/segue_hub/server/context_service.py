@@ -21,13 +21,13 @@ from segue.v1 import context_pb2_grpc as rpc
 from segue.wire import identifier_from_wire, sections_to_wire
 
 from ..limits import Limits
-from ..services.contexts import Contexts, Stored
+from ..services.contexts import Contexts
 from ..services.failure import Refusal, not_found
 from ..services.head import Head
 from ..services.moments import Known, Moments
 from ..services.past import AsOf, Past
 from ..services.plans import Plans
-from ..services.stored_content import dumps
+from ..services.stored_content import Stored, dumps
 from .gate import Gate
 from .status import refuse
 

@@ -12,8 +12,9 @@ of. What this costs a fact does not depend on how many customers there are.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Final, TypeVar
 
 from segue.domain.content import Content
 from segue.domain.fact import STATEMENTS, Fact
@@ -21,38 +22,26 @@ from segue.domain.holding import Eras
 from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 from segue.domain.plan import Plan
-from segue.domain.section import Plain
 
 from ..storage.ports import Checkpoint, Known, Leaf, Store
 from .checkpoint_queue import CheckpointQueue
-from .entry import Entry
+from .entry import DecodeMany, Entry
 from .head import STEP, Head, head_of
 from .live_heads import LiveHeads
 from .plans import News, Plans
 from .resolved import Resolved
-from .stored_content import sections, stored, unstored
+from .stored_content import Stored, sections, stored, unstored
 from .thrift import USUAL, Thrift
 
 HEADS: Final = 10_000
 """Live heads kept at most."""
 BEHIND: Final = 4_096
 """Customers to be caught up with at most; beyond, whoever waits longest waits for a later fact of hers."""
-Decode = Callable[[Iterable[bytes]], Iterable[Fact]]
+
+
+_POSITION, _BODY = attrgetter("position"), attrgetter("body")
 BEFORE: Final = (-1, -1, b"")
 """The order of no fact: all sort after it."""
-
-
-class Stored(NamedTuple):
-    """All that the store has of a customer, as it keeps it: read without folding or decoding.
-
-    Attributes:
-        position, moved: as of a `Head`.
-        sections: in the store's plain form.
-    """
-
-    position: int
-    moved: int
-    sections: Mapping[str, Plain]
 
 
 Found = TypeVar("Found", bound=Head | Stored)
@@ -76,7 +65,9 @@ class Contexts:
         queue: checkpoints that wait to be written.
     """
 
-    def __init__(self, store: Store, plans: Plans, decode: Decode, heads: int = HEADS, thrift: Thrift = USUAL) -> None:
+    def __init__(
+        self, store: Store, plans: Plans, decode: DecodeMany, heads: int = HEADS, thrift: Thrift = USUAL
+    ) -> None:
         self._store = store
         self._plans = plans
         self._decode = decode
@@ -275,10 +266,12 @@ class Contexts:
             leaves = [Leaf(own.number, own.bucket, max(own.since, through[0]), own.until) for _, own in members]
             rows = self._store.facts(leaves, rewound.position)
         # What a unit brought that is not folded yet may be earlier than the mark: it has its turn later.
-        rows = [row for row in rows if row.position <= entry.position]
+        if rows and max(map(_POSITION, rows)) > entry.position:
+            rows = [row for row in rows if row.position <= entry.position]
         rows.sort()
         del rows[: bisect_right(rows, (*through, entry.position))]
-        rewound.follow(plan, [row.position for row in rows], self._decode([row.body for row in rows]))
+        only = members[0][0] if len(members) == 1 else None  # a fact of one identifier is that one's
+        rewound.follow(plan, list(map(_POSITION, rows)), self._decode(map(_BODY, rows), only))
         self.counts["refolds"] += 1
         rewound.position = entry.position
         return rewound

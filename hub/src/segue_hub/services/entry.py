@@ -6,9 +6,9 @@ Owns what is known of a fact between its admission and its fold. Does nothing wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from segue.domain.fact import Fact
 from segue.domain.identifier import Identifier
@@ -20,6 +20,13 @@ from .resolved import Resolved
 Encode = Callable[[Fact], bytes]
 Decode = Callable[[bytes], Fact]
 Stamp = Callable[[Any, Fact], bytes]
+
+
+class DecodeMany(Protocol):
+    """Facts of one customer as a store keeps them, each when its turn comes."""
+
+    def __call__(self, bodies: Iterable[bytes], only: Identifier | None = None) -> Iterable[Fact]:
+        """`only` is the identifier that those of one identifier have, where she has no other."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from segue.domain import section
@@ -19,6 +19,19 @@ from segue.domain.plan import Plan
 LEVEL: Final = 1
 """Of compression: 20 microseconds for ten facts, and 7 to read them; the next levels gain a tenth for twice as much."""
 _PLAIN: Final = b"{"
+
+
+class Stored(NamedTuple):
+    """All that the store has of a customer, as it keeps it: read without folding or decoding.
+
+    Attributes:
+        position, moved: as of a `Head`.
+        sections: in the store's plain form.
+    """
+
+    position: int
+    moved: int
+    sections: Mapping[str, section.Plain]
 
 
 def dumps(plain: section.Plain) -> bytes:
