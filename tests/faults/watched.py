@@ -69,6 +69,8 @@ def caught_up(stream: Stream, address: str, key: str) -> Truth:
     def level() -> bool:
         if any(history.last(number) != wanted for number, wanted in truth.items()):
             return False
+        if not all(history.frames(number) for number in history.held):
+            return False  # what was stated to be held is answered, also where it is true
         marks = stream.heard("bookmark")
         return not marks or marks[-1].digest == digest(history)
 
