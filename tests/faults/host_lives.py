@@ -209,7 +209,7 @@ def greenlets(hub: str, key: str, state: str, count: int) -> None:
     def beat() -> None:
         while True:
             beats.append(time.monotonic())
-            gevent.sleep(0.005)
+            gevent.sleep(0.005)  # the heart's own pace: what is measured is how late it beats
 
     heart = gevent.spawn(beat)
     visit(app, "first", 1, 5.0)  # loads gRPC, which takes its time, once

@@ -48,7 +48,7 @@ while told < count:
         disk = max(disk, on_disk())
 took = time.monotonic() - began
 while outbox.unjournalled:
-    time.sleep(0.001)
+    time.sleep(0.001)  # between looks at that condition
 status = app.status()
 offline = {name: status[name] for name in ("offered", "delivered", "waiting", "losses")}
 print(json.dumps({"offline": offline, "took": took, "most": most, "memory": tenths, "disk": disk, "slowest": slowest}),

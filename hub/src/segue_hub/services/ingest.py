@@ -201,7 +201,7 @@ class Ingest:
             folding = asyncio.create_task(self._fold(written), name="fold")
             try:
                 self._listener.resolved(written.resolved)
-            except BaseException:
+            except BaseException:  # also where writing ends: nobody would wait for this fold
                 folding.cancel()
                 raise
 
