@@ -10,7 +10,7 @@ from typing import Final
 
 from .head import Head
 
-WEIGHT: Final = 100_000
+WEIGHT: Final = 80_000
 """What live heads may take in memory together, in facts of about 450 bytes: fewer are kept of those that hold many."""
 EMPTY: Final = 6
 """What a head takes besides its newest facts, in facts."""

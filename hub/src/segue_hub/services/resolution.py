@@ -35,7 +35,7 @@ from .region import Region, Unwritten
 from .resolved import Memory, Resolved
 from .sightings import Sightings
 
-REMEMBERED: Final = 50_000
+REMEMBERED: Final = 32_000
 """Identifiers remembered between units at most."""
 _LATEST: Final = (NEVER, b"")
 
