@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def run_hub(
             running.push(plan)
         yield running
     finally:
-        loop.call_soon_threadsafe(hub.ask_to_stop)
+        with suppress(RuntimeError):  # its loop is closed: a hub that broke has ended by itself
+            loop.call_soon_threadsafe(hub.ask_to_stop)
         thread.join(30)
         if failed:
             raise failed[0]
