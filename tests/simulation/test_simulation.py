@@ -77,11 +77,14 @@ def test_the_same_seed_is_the_same_history_also_in_another_process_with_other_ha
     ],
 )
 def test_what_is_broken_on_purpose_is_found(control: str, found: str) -> None:
-    """The negative controls: each within some histories, by the check that is there for it."""
-    for seed in range(FIRST, FIRST + 20):
+    """The negative controls: each within some histories, by the check that is there for it.
+
+    A watcher that skips is found in one of twelve: in most, a later frame has made good what was skipped.
+    """
+    for seed in range(FIRST, FIRST + 150):
         if any(found in text for text in one(seed, control).wrong):
             return
-    pytest.fail(f"20 histories with {control} passed")
+    pytest.fail(f"150 histories with {control} passed")
 
 
 def test_a_history_that_fails_names_the_one_command_that_plays_it_again() -> None:
