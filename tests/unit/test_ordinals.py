@@ -99,8 +99,8 @@ def test_a_fact_that_cannot_be_written_down_keeps_its_number_and_the_hub_is_told
         raise ValueError("no")
 
     tell(outbox, 1)
-    assert outbox.offer(Offered(b"", b"", ANALYTICS, write=broken))
-    assert outbox.offer(Offered(b"", b"", ANALYTICS, write=broken))
+    assert outbox.offer(Offered(b"", b"", ANALYTICS, source=broken))
+    assert outbox.offer(Offered(b"", b"", ANALYTICS, source=broken))
     tell(outbox, 2)
     outbox.journal()
     assert outbox.losses == {"unwritable": 2}

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from segue.domain.action import Action
 from segue.domain.context import Context
-from segue.domain.decision import Question, decide, judge
+from segue.domain.decision import Question, decide, judge, spoken
 from segue.domain.decision_fact import answer_of, basis_of, details_of
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
@@ -111,7 +112,7 @@ def test_remembered_verdicts_are_those_worked_out_anew(chance: random.Random) ->
     content = fold(PLAN, facts)
     shared = Snapshot(Projected(content), PLAN, 7)
     offers = [
-        {"kind": kind, "topic": "t", "purpose": purpose, "channel": channel, "advances": "", "touchpoint": "chat"}
+        Action(kind, "t", purpose, channel)
         for kind in ("offer.upsell", "mail.newsletter") for purpose in ("marketing", "service")
         for channel in ("sms", "web")
     ]  # fmt: skip
@@ -120,21 +121,46 @@ def test_remembered_verdicts_are_those_worked_out_anew(chance: random.Random) ->
         # Also the very instants at which verdicts turn, and those beside them; time goes forth and back.
         at = max(content.at, chance.choice(sorted(turns)) + chance.randrange(3) - 1 + chance.choice((0, 0, 10**9)))
         offer = chance.choice(offers)
-        eager = judge(offer, Context(Projected(content), PLAN, at))
-        assert judge(offer, Context.held(shared, at, at, at, 0)) == eager
+        eager = judge(offer.asked("") | {"touchpoint": "chat"}, Context(Projected(content), PLAN, at))
+        assert list(spoken(offer, Context.held(shared, at, at, at, 0), "app", "chat")) == eager
         turns |= {verdict.flips_at for verdict in eager if verdict.flips_at < NEVER}
 
 
 def test_what_is_told_of_an_old_context_is_not_remembered_for_a_live_one() -> None:
-    offer = {"kind": "offer.upsell", "topic": "", "purpose": "service", "channel": "web", "advances": ""}
+    offer = Action("offer.upsell", channel="web")
     content, at = fold(PLAN, [fact("call.started", "1h", "account=A", channel="app")]), moment("3h")
     shared = Snapshot(Projected(content), PLAN)
-    old = judge(offer, Context.held(shared, at, at, at - SILENCE, 0))
-    live = judge(offer, Context.held(shared, at, at, at, 0))
+    old = spoken(offer, Context.held(shared, at, at, at - SILENCE, 0))
+    live = spoken(offer, Context.held(shared, at, at, at, 0))
     assert "BLOCK" in [verdict.kind for verdict in old]  # as the plan says: on_stale
     assert [verdict.kind for verdict in live] == ["ALLOW", "ALLOW"]
-    assert judge(offer, Context.held(shared, at, at, at - SILENCE, 0)) == old
-    assert judge(offer, Context.held(shared, at, at, at, 0)) == live
+    assert spoken(offer, Context.held(shared, at, at, at - SILENCE, 0)) == old
+    assert spoken(offer, Context.held(shared, at, at, at, 0)) == live
+
+
+def test_verdicts_are_remembered_by_all_that_guardrails_read_and_never_by_texts_that_are_not_plain() -> None:
+    """The channel of a touchpoint, who asks, and a kind that only says that it is equal."""
+
+    class Sly(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = str.__hash__
+
+    content, at = fold(PLAN, [fact("call.started", "1h", "account=A", channel="app")]), moment("3h")
+    shared = Snapshot(Projected(content), PLAN)
+    here = Context.held(shared, at, at, at, 0)
+    offer = Action("offer.upsell", purpose="marketing")
+    assert {verdict.guardrail for verdict in spoken(offer, here, "web", "chat")}
+    spoken(offer, here, "sms", "chat")
+    spoken(offer, here, "web", "ivr")
+    spoken(Action("offer.upsell", purpose="marketing", advances="money_transfer"), here, "web", "chat")
+    assert len(shared.judged) == 4
+    spoken(Action(Sly("offer.upsell"), purpose="marketing"), here, "web", "chat")
+    assert len(shared.judged) == 4
+    assert spoken(offer, here, "web", "chat") is spoken(offer, here, "web", "chat")
 
 
 def test_a_turning_answer_turns_at_its_very_instant() -> None:

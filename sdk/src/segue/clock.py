@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from struct import Struct
 from threading import RLock
 from typing import Final
 
@@ -37,6 +38,9 @@ class System:
 SYSTEM: Final = System()
 SPARE: Final = 4
 """Tails that stay for a signal handler which comes between asking for one and taking it."""
+_TAILS: Final = Struct(">8Q")
+_CHANCE: Final = (1 << 62) - 1
+_VARIANT: Final = 1 << 63
 
 
 class FactIds:
@@ -48,28 +52,29 @@ class FactIds:
     """
 
     def __init__(self, system: System = SYSTEM) -> None:
-        self._system = system
+        self._now = system.now
         # Reentrant: a host's signal handler may tell a fact while the same thread is telling one.
         self._lock = RLock()
         self._last = 0
         self._key = system.chance(32)
         self._drawn = 0
-        self._tails: list[bytes] = []
+        self._tails: list[int] = []
 
     def next(self) -> bytes:
         """The next id: 48 bits of milliseconds, 12 of a counter, 62 of chance."""
         with self._lock:
-            ordinal = self._last = max((self._system.now() // 1000) << 12, self._last + 1)
-            tail = self._tails.pop() if len(self._tails) > SPARE else self._drawn_anew()
-        millis, counter = ordinal >> 12, ordinal & 0xFFF
-        return (millis << 16 | 0x7000 | counter).to_bytes(8, "big") + tail
+            ordinal = (self._now() // 1000) << 12
+            if ordinal <= self._last:
+                ordinal = self._last + 1
+            self._last = ordinal
+            tails = self._tails
+            tail = tails.pop() if len(tails) > SPARE else self._drawn_anew()
+        head = (ordinal >> 12) << 16 | 0x7000 | ordinal & 0xFFF
+        return (head << 64 | tail & _CHANCE | _VARIANT).to_bytes(16, "big")
 
-    def _drawn_anew(self) -> bytes:
-        """Eight tails, 62 bits of chance each, below the variant's two: one is given, the others are kept."""
+    def _drawn_anew(self) -> int:
+        """Eight tails of 64 bits each: one is given, the others are kept."""
         self._drawn += 1
-        block = blake2b(self._drawn.to_bytes(8, "big"), key=self._key).digest()
-        first, *others = [
-            bytes((0x80 | (block[at] & 0x3F),)) + block[at + 1 : at + 8] for at in range(0, len(block), 8)
-        ]
+        first, *others = _TAILS.unpack(blake2b(self._drawn.to_bytes(8, "big"), key=self._key).digest())
         self._tails += others
-        return first
+        return int(first)

@@ -40,7 +40,7 @@ class Offered:
     """A fact on its way into the journal.
 
     Attributes:
-        write: gives id and body where they are not written yet; may take its time, and may raise.
+        source: the fact, or what makes it, of which id and body are not written yet; may take its time, and raise.
         journalled: set once it is on disk.
         producer, ordinal: its number, as soon as it has one.
     """
@@ -49,15 +49,16 @@ class Offered:
     body: bytes
     lane: int
     journalled: threading.Event | None = None
-    write: Callable[[], tuple[bytes, bytes]] | None = None
+    source: Fact | Callable[[], Fact] | None = None
     producer: str = ""
     ordinal: int = 0
 
 
-def written(fact: Fact) -> tuple[bytes, bytes]:
+def written(source: Fact | Callable[[], Fact]) -> tuple[bytes, bytes]:
     """A fact as the journal keeps it; on our own thread, which has loaded the wire."""
     from .wire import fact_to_bytes
 
+    fact = source() if callable(source) else source
     return fact.id, fact_to_bytes(fact)
 
 

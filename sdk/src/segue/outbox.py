@@ -30,7 +30,7 @@ from .ordinals import Lost, Ordinals, Reservation, Statement
 
 log = logging.getLogger("segue")
 
-__all__ = ["ANALYTICS", "MUST", "Offered", "Outbox", "Row", "written"]
+__all__ = ["ANALYTICS", "MUST", "Offered", "Outbox", "Row"]
 
 MUST: Final = 0
 ANALYTICS: Final = 1
@@ -218,9 +218,9 @@ class Outbox:
     def _written(self, fact: Offered) -> bool:
         """Has a fact write itself down; one that cannot be is lost, and the next one is not kept waiting."""
         try:
-            if fact.write is not None:
-                fact.id, fact.body = fact.write()
-                fact.write = None
+            if fact.source is not None:
+                fact.id, fact.body = written(fact.source)
+                fact.source = None
         except Exception:
             log.exception("segue: a fact cannot be written down and is lost")
             self._lose_one(fact, "unwritable")

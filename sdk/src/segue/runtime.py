@@ -25,7 +25,7 @@ from .domain.plan import WAITING, Plan
 from .errors import ConfigError
 from .listening import Listeners, Listening
 from .loading import CONNECTION, WIRE, load
-from .outbox import MUST, Offered, Outbox, written
+from .outbox import MUST, Offered, Outbox
 from .persistence import Persistence
 from .publisher import Publisher
 from .replica import Held
@@ -115,14 +115,14 @@ class Runtime:
                     self._send(self.machine.own(held, fact))
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
-        if self.outbox.offer(Offered(fact.id, b"", lane, journalled, lambda: written(fact))):
+        if self.outbox.offer(Offered(fact.id, b"", lane, journalled, fact)):
             self._wake.set()
         elif held is not None:
             self._reject([fact.id])  # lost, and counted: it is shown no more
 
     def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
         """Takes a fact that is made on our own thread, off the host's time."""
-        if self.outbox.offer(Offered(b"", b"", lane, None, lambda: written(make()))):
+        if self.outbox.offer(Offered(b"", b"", lane, None, make)):
             self._wake.set()
 
     def hold(self, identifier: Identifier, purpose: str) -> Held:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ from .domain.instant import from_datetime
 from .domain.interaction import ENDED, STARTED, InteractionRef
 from .domain.plan import Plan
 from .domain.shadow import pair_of, shadow_name, shadowed
+from .domain.verdict import Verdict
 from .errors import FactError, HeldBack
 from .outbox import ANALYTICS, MUST
 from .place import UNNEEDED, Place, ask, strict_caps, unreachable
@@ -198,15 +200,22 @@ class Session(Coordination):
         answers[question.name] = key
         runtime = self._runtime
         decision.id = runtime.ids.next()
-        made = decision.copy()  # as it is now: a place may be refused later
-        seq, at, who, reference = runtime.next_seq(), runtime.now(), self.identifiers, self._interaction
-        channel, touchpoint, purpose = self._channel, self._touchpoint.name, self.purpose
+        # As it is now: a place may be refused later. What is made of it is made on our own thread.
+        said = decision.value, decision.reason, decision.verdicts, decision.pending
+        who = self.identifiers, self._channel, self._interaction
+        runtime.record(partial(self._told_as, decision, said, answer, runtime.next_seq(), runtime.now(), who))
 
-        def fact() -> Fact:
-            raw = details_of(made, answer, basis_of(made.context, purpose))[1]
-            return Fact(made.id, DECISION, made.name, at, seq, who, channel, touchpoint, reference, raw)
-
-        runtime.record(fact)
+    def _told_as(
+        self, decision: Decision, said: tuple[Any, str, Sequence[Verdict], str], answer: Any, seq: int, at: int,
+        who: tuple[tuple[Identifier, ...], str, InteractionRef | None],
+    ) -> Fact:  # fmt: skip
+        """The fact of a decision as it was when it was made."""
+        made = decision.copy()
+        made.value, made.reason, made.verdicts, made.pending = said
+        identifiers, channel, reference = who
+        raw = details_of(made, answer, basis_of(made.context, self.purpose))[1]
+        name, touchpoint = made.name, self._touchpoint.name
+        return Fact(made.id, DECISION, name, at, seq, identifiers, channel, touchpoint, reference, raw)
 
     def reserve(self, decision: Decision) -> Place:
         """Takes a place under the strict caps that speak about a decision's action; `act` does so by itself.

@@ -32,8 +32,6 @@ DEFAULT: Final = "DEFAULT"
 FUNCTION_FAILED: Final = "FUNCTION_FAILED"
 HELD_BACK: Final = "HELD_BACK"
 
-_PLAIN: Final = frozenset((str,))
-
 Function = Callable[[Context], Any]
 
 
@@ -247,27 +245,30 @@ def decide(question: Question, context: Context, channel: str = "", touchpoint: 
         return decision
     decision.reason = RULE
     if type(proposed) is Action:
-        _dispose(decision, [Candidate(proposed)], context, (channel, touchpoint))
+        decision.action = proposed
+        verdicts = decision.verdicts = spoken(proposed, context, channel, touchpoint)
+        if _bound(verdicts):
+            decision.reason = HELD_BACK
+        else:
+            decision.value = proposed
     elif type(proposed) is list and proposed and all(type(item) is Action for item in proposed):
         decision.candidates = ranked(proposed, context, question.scorer)
-        _dispose(decision, decision.candidates, context, (channel, touchpoint))
+        _dispose(decision, context, channel, touchpoint)
     else:
         decision.value = proposed
     return decision
 
 
-def _dispose(decision: Decision, candidates: Sequence[Candidate], context: Context, who: tuple[str, str]) -> None:
+def _dispose(decision: Decision, context: Context, channel: str, touchpoint: str) -> None:
     """The first candidate that no guardrail holds back; where none, the first one's verdicts are told."""
-    channel, touchpoint = who
-    for candidate in candidates:
-        action = candidate.action
-        verdicts = candidate.verdicts = judge(action.asked(channel) | {"touchpoint": touchpoint}, context)
-        if not _bound(verdicts):
-            decision.value = decision.action = action
-            decision.verdicts = verdicts
+    for candidate in decision.candidates:
+        candidate.verdicts = spoken(candidate.action, context, channel, touchpoint)
+        if not _bound(candidate.verdicts):
+            decision.value = decision.action = candidate.action
+            decision.verdicts = candidate.verdicts
             return
-    decision.action, decision.verdicts = candidates[0].action, candidates[0].verdicts
-    decision.reason = HELD_BACK
+    first = decision.candidates[0]
+    decision.action, decision.verdicts, decision.reason = first.action, first.verdicts, HELD_BACK
 
 
 def _bound(verdicts: Sequence[Verdict]) -> bool:
@@ -278,26 +279,36 @@ def _bound(verdicts: Sequence[Verdict]) -> bool:
     return False
 
 
-def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
-    """The verdicts of all guardrails that apply to an action.
+def spoken(action: Action, context: Context, channel: str = "", touchpoint: str = "") -> Sequence[Verdict]:
+    """The verdicts of all guardrails that apply to an action, as `judge` gives them.
 
     What they say to it holds until the first of them turns; it is remembered until then where nothing but the context
     and time speaks: it is live, nothing of it is hidden, and the action says plain texts.
+
+    Args:
+        action: what is wanted to be done.
+        context: of whom, and when.
+        channel: of an action that names none.
+        touchpoint: who asks.
     """
-    key, plain = tuple(action.items()), _PLAIN.issuperset(map(type, action.values()))
-    if context.freshness.state != LIVE or context.projected.hidden or not plain:
-        return _judged(action, context)
+    kind, topic, purpose, advances = action.kind, action.topic, action.purpose, action.advances
+    where = action.channel or channel
+    plain = type(kind) is type(topic) is type(purpose) is type(where) is type(advances) is type(touchpoint) is str
+    if not plain or context.projected.hidden or context.freshness.state != LIVE:
+        return judge(action.asked(channel) | {"touchpoint": touchpoint}, context)
+    key = kind, topic, purpose, where, advances, touchpoint
     at, remembered = context.at, context.snapshot.judged
     known = remembered.get(key)
     if known is not None and known[0] <= at < known[1]:
-        return list(known[2])
-    found = _judged(action, context)
+        return known[2]
+    found = tuple(judge(action.asked(channel) | {"touchpoint": touchpoint}, context))
     if known is not None or len(remembered) < REMEMBERED:
-        remembered[key] = at, min((verdict.flips_at for verdict in found), default=NEVER), tuple(found)
+        remembered[key] = at, min((verdict.flips_at for verdict in found), default=NEVER), found
     return found
 
 
-def _judged(action: Mapping[str, Any], context: Context) -> list[Verdict]:
+def judge(action: Mapping[str, Any], context: Context) -> list[Verdict]:
+    """The verdicts of all guardrails that apply to an action, worked out."""
     scope = Scope(context.content, context.at, context.plan, action=action)
     projected, state = context.projected, context.freshness.state
     chosen = choice.verdict(context.content.choices, action, context.plan.unstoppable)
@@ -336,5 +347,5 @@ def exposed_arm(guardrail: Guardrail, context: Context) -> str:
 
 __all__ = [
     "DEFAULT", "FRESH", "FUNCTION_FAILED", "HELD_BACK", "RULE", "Actor", "Decision", "Function", "Question", "decide",
-    "exposed_arm", "judge", "shown",
+    "exposed_arm", "judge", "shown", "spoken",
 ]  # fmt: skip

@@ -72,7 +72,7 @@ class Snapshot:
         self.running: dict[str, Turning] = {}
         self.seen: dict[tuple[str, str | None], Turning] = {}
         self.traits: dict[str, Asked] = {}
-        self.judged: dict[tuple[tuple[str, str], ...], Judged] = {}
+        self.judged: dict[tuple[str, ...], Judged] = {}
 
     def check_visible(self, section: str) -> None:
         """Refuses what was not granted."""
