@@ -258,6 +258,20 @@ def test_a_checkpoint_replaces_the_one_before(store: Store) -> None:
     assert store.counts()["checkpoints"] == 1
 
 
+def test_the_newest_fact_of_a_customer_is_that_of_all_her_identifiers(store: Store) -> None:
+    filled(store)
+    assert store.newest(1) == (4, 0)
+    assert store.newest(99) is None
+    with store.unit() as unit:
+        unit.assign([3], 1, 7)
+        add(unit, 8, 3, COOKIE)
+    assert store.newest(1) == (8, 7)
+    assert store.newest(3) is None  # whom nobody is any more
+    with store.unit() as unit:
+        know(unit, Identifier("email", "new"), 9)
+    assert store.newest(9) == (0, 0)
+
+
 def test_plans_are_kept_oldest_first_with_all_they_carry(store: Store) -> None:
     plans = [StoredPlan(number, f"digest{number}", number, 5, "ann", "why", b'{"x":1}', b"{}") for number in (1, 2)]
     for plan in plans:

@@ -89,7 +89,7 @@ class ServerContext:
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> None:
         raise Aborted(code, details, trailing_metadata)
 
-    async def write(self, message: Any) -> None:
+    async def write(self, message: bytes) -> None:
         assert self._write is not None
         self._write(message)
         await asyncio.sleep(0.0001)
@@ -350,9 +350,7 @@ class StreamCall:
 
     # -- hub to client -------------------------------------------------------------------------------------------------
 
-    def _write(self, message: sync_pb2.SyncResponse) -> None:
-        body = message.SerializeToString()
-
+    def _write(self, body: bytes) -> None:
         def arrive() -> None:
             if not self.over and self._client.alive:
                 self.inbox.put_nowait(sync_pb2.SyncResponse.FromString(body))

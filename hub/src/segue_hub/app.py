@@ -37,7 +37,6 @@ from segue.v1 import (
     store_service_pb2,
     store_service_pb2_grpc,
     sync_pb2,
-    sync_pb2_grpc,
 )
 from segue.wire import fact_from_bytes, fact_to_bytes, facts_from_bytes, stamped
 
@@ -300,23 +299,11 @@ class Hub:
             ),
             server,
         )
-        sync_pb2_grpc.add_SyncServiceServicer_to_server(
-            SyncService(
-                self.fan_out,
-                self.contexts,
-                projections,
-                self.plans,
-                self.earlier,
-                watching,
-                self.timers,
-                self.store,
-                gate,
-                self.clock,
-                self.settings.limits,
-                self.pressure,
-            ),
-            server,
-        )
+        sync = SyncService(
+            self.fan_out, self.contexts, projections, self.plans, self.earlier, watching, self.timers, self.store, gate,
+            self.clock, self.settings.limits, self.pressure,
+        )  # fmt: skip
+        sync.added_to(server)
         simulations = Simulations(
             self.contexts, self.plans, self.ingest, self.clock, lambda: self.store.counts()["customers"]
         )

@@ -56,6 +56,7 @@ class Projections:
         self._names: dict[int, str] = {}
         self._views: dict[tuple[str, str, str], str] = {}
         self._made: dict[tuple[int, str], tuple[pb.Context, int]] = {}
+        self._encoded: dict[tuple[int, str], tuple[int, bytes, int]] = {}
         self._sights: dict[str, Sight] = {}
         plans.listeners.append(self._new_plan)
 
@@ -63,6 +64,7 @@ class Projections:
         self._names.clear()
         self._views.clear()
         self._made.clear()
+        self._encoded.clear()
         self._sights.clear()
 
     def opaque(self, customer: int, since: int = 0) -> str:
@@ -147,6 +149,25 @@ class Projections:
             self._made.clear()
         self._made[key] = (context, renew_at)
         return context, renew_at
+
+    def encoded(
+        self, customer: int, head: Head | Stored, grant: Grant, purpose: str, plan: Plan
+    ) -> tuple[bytes, int]:  # fmt: skip
+        """As `message`, in bytes: encoded once for all who watch."""
+        version, view, now = self._contexts.version(head), self.view(grant, purpose, plan), self._clock()
+        found = self._encoded.get((customer, view))
+        if found is not None and found[0] == version and now < found[2]:
+            return found[1], found[2]
+        sight = self._sight(view, grant, purpose, plan)
+        if isinstance(head, Stored):
+            sections, renew_at = sight.splice(head.sections, dumps), NEVER
+        else:
+            sections, renew_at = sight.project(head.content, now, dumps)
+        data = self._message(self.name(customer, head), version, view, plan, sections).SerializeToString()
+        if len(self._encoded) >= MADE:
+            self._encoded.clear()
+        self._encoded[customer, view] = version, data, renew_at
+        return data, renew_at
 
     def _message(self, customer: str, version: int, view: str, plan: Plan, sections: Sequence[Section]) -> pb.Context:
         shown = sections_to_wire(sections)

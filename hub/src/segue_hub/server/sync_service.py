@@ -7,7 +7,6 @@ between, goodbye at the end. One write is in flight at a time; what changes mean
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,12 +28,16 @@ from ..services.contexts import Contexts
 from ..services.earlier_plans import EarlierPlans
 from ..services.failure import Refusal
 from ..services.fan_out import FanOut, Stream, Subscription
+from ..services.head import Head
 from ..services.plans import Plans
 from ..services.pressure import Pressure
+from ..services.stored_content import Stored
 from ..services.timers import Timers
 from ..storage.ports import Store
 from .audience_watches import AudienceWatches, Watching
+from .bookmarks import Bookmarks
 from .context_service import Projections
+from .frames import framed
 from .gate import Gate
 from .message_count import MessageCount
 from .slow_readers import SlowReaders, Writes
@@ -73,6 +76,14 @@ class SyncService(rpc.SyncServiceServicer):
         self.limits = limits
         self.pressure = pressure
         self.slow = SlowReaders(limits.slow_reader_ms)
+        self.bookmarks = Bookmarks(store, contexts, projections, plans, earlier, clock)
+
+    def added_to(self, server: grpc.aio.Server) -> None:
+        """Has a server serve it; streams write bytes, as what many are told is encoded once."""
+        name = pb.DESCRIPTOR.services_by_name["SyncService"].full_name
+        handlers: Any = {"Sync": grpc.stream_stream_rpc_method_handler(self.Sync, pb.SyncRequest.FromString, None)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+        server.add_registered_method_handlers(name, handlers)
 
     async def Sync(  # noqa: N802  # the protocol's own name
         self, request_iterator: AsyncIterator[pb.SyncRequest], context: grpc.aio.ServicerContext[Any, Any]
@@ -100,6 +111,7 @@ class _Session:
         self._out: deque[pb.SyncResponse] = deque()
         self._out_bytes = 0
         self._writes = Writes()
+        self._alarm: asyncio.TimerHandle | None = None
         self._read_on = asyncio.Event()
         self._watches = AudienceWatches(service.watching, self._stream, self._error)
 
@@ -118,6 +130,8 @@ class _Session:
                 slow, self._broken = True, self._slow()
         finally:
             self._service.slow.forget(self._writes)
+            if self._alarm is not None:
+                self._alarm.cancel()
             reader.cancel()
             if not slow:
                 writer.cancel()
@@ -146,12 +160,13 @@ class _Session:
     async def _write_all(self, reader: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         stream = self._stream
-        bookmark_due = loop.time() + BOOKMARK
-        # Sessions end at 30 min +-10 %, so that clients that came together do not come back together.
+        # Of clients that came together bookmarks do not fall due together, nor do sessions end so: at 30 min +-10 %.
+        bookmark_due = loop.time() + BOOKMARK * random.uniform(0.5, 1)  # noqa: S311  # spreads load, no secret
         ends_at = loop.time() + SESSION * random.uniform(0.9, 1.1)  # noqa: S311  # spreads load, no secret
         while not reader.done():
             now = loop.time()
-            if stream.closing or now >= ends_at or not self._service.gate.still_valid(self._context):
+            valid, stream.roused = not stream.roused or self._service.gate.still_valid(self._context), False
+            if stream.closing or now >= ends_at or not valid:
                 reason = stream.closing or ("session ends" if now >= ends_at else "the key was revoked")
                 wait = random.randint(100, 1500)  # noqa: S311  # spreads load, no secret
                 await self._send(pb.SyncResponse(goodbye=pb.Goodbye(reason=reason, reconnect_after_ms=wait)))
@@ -167,13 +182,11 @@ class _Session:
                 self._busy_until = ended + min(CONFLATE, ended - began)
             if now >= bookmark_due:
                 bookmark_due = now + BOOKMARK
-                await self._send(pb.SyncResponse(bookmark=self._bookmark()))
+                await self._send(pb.SyncResponse(bookmark=await self._service.bookmarks.of(stream)))
             if not (stream.dirty or self._out or stream.plan_due or self._watches.due or self._uninformed):
-                alarm = loop.call_at(min(bookmark_due, ends_at), stream.wake.set)
-                try:
-                    await stream.wake.wait()
-                finally:
-                    alarm.cancel()
+                if self._alarm is None or self._alarm.when() <= loop.time():  # it rang, perhaps unheard
+                    self._alarm = loop.call_at(min(bookmark_due, ends_at), stream.wake.set)
+                await stream.wake.wait()
 
     async def _flush(self) -> bool:
         """Sends what is due; returns whether contexts were among it."""
@@ -208,7 +221,7 @@ class _Session:
                 continue
             if frame is not None:
                 sent = True
-                await self._send(pb.SyncResponse(context=frame))
+                await self._write(framed(self._seq + 1, *frame))
         return sent
 
     @property
@@ -217,14 +230,17 @@ class _Session:
         return held is not None and held != self._service.plans.told()[0]
 
     async def _send(self, response: pb.SyncResponse) -> None:
+        response.seq = self._seq + 1
+        await self._write(response.SerializeToString())
+
+    async def _write(self, response: bytes) -> None:
         self._seq += 1
-        response.seq = self._seq
         self._writes.since = asyncio.get_running_loop().time()
         await self._context.write(response)
         self._writes.since = 0.0
 
-    def _frame(self, subscription: Subscription) -> pb.ContextUpdate | None:
-        """What a subscription resolves to now; None where the client knows already."""
+    def _frame(self, subscription: Subscription) -> tuple[pb.ContextUpdate, bytes] | None:
+        """What a subscription resolves to now, the context encoded; None where the client knows already."""
         service = self._service
         grant = service.plans.current.grant(self._stream.touchpoint)
         plan = service.earlier.plan_of(self._stream)
@@ -238,8 +254,11 @@ class _Session:
             included, unknown = self._pending(subscription, 0)
             return pb.ContextUpdate(
                 subscription=subscription.number, gone="NOT_FOUND", included=included, unknown=unknown
-            )
-        if plan is service.plans.current:
+            ), b""
+        head: Head | Stored
+        if plan is service.plans.current and subscription.answered:  # something came: what is stored is not all
+            head = service.contexts.read(subscription.customer)
+        elif plan is service.plans.current:
             head = service.projections.read(subscription.customer, grant, subscription.purpose)
         else:
             head = service.earlier.read(subscription.customer, plan)
@@ -257,15 +276,15 @@ class _Session:
             subscription.answered = True
             return pb.ContextUpdate(
                 subscription=subscription.number, unchanged=True, included=included, unknown=unknown
-            )
+            ), b""
         included = list(dict.fromkeys([*included, *subscription.own]))
         subscription.own.clear()
-        context, renew_at = service.projections.message(subscription.customer, head, grant, subscription.purpose, plan)
+        context, renew_at = service.projections.encoded(subscription.customer, head, grant, subscription.purpose, plan)
         subscription.version, subscription.view, subscription.holds = version, view, customer
         subscription.answered = True
         if renew_at < NEVER:
             service.timers.arm(("renew", id(subscription)), renew_at, lambda _: self._renew(subscription))
-        return pb.ContextUpdate(subscription=subscription.number, context=context, included=included, unknown=unknown)
+        return pb.ContextUpdate(subscription=subscription.number, included=included, unknown=unknown), context
 
     def _renew(self, subscription: Subscription) -> None:
         subscription.version = 0
@@ -280,25 +299,6 @@ class _Session:
         unknown = [id_ for id_ in subscription.pending if id_ not in positions]
         subscription.settle(included)
         return included, unknown
-
-    def _bookmark(self) -> pb.Bookmark:
-        """What the store says that the client should hold, not what was last sent."""
-        service, stream = self._service, self._stream
-        plan, grant = service.earlier.plan_of(stream), service.plans.current.grant(stream.touchpoint)
-        digest = hashlib.sha256()
-        for number in sorted(stream.subscriptions):
-            subscription = stream.subscriptions[number]
-            known = service.contexts.find(subscription.identifier)
-            version, view = 0, ""
-            if known is not None:
-                version = service.contexts.version(service.contexts.read(known.customer))
-                view = service.projections.view(grant, subscription.purpose, plan)
-                if (version, view) != (subscription.version, subscription.view):
-                    stream.mark(subscription)
-            digest.update(f"{number}:{version}:{view};".encode())
-        return pb.Bookmark(
-            server_time=service.clock(), subscriptions=len(stream.subscriptions), digest=digest.hexdigest()[:16]
-        )
 
     async def _read(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
         async for request in requests:

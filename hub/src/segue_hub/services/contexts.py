@@ -208,9 +208,6 @@ class Contexts:
             data = stored(head.content, plan)
             self.queue.put(customer, Checkpoint(head.position, plan.folded_as(head.content.at), data), head.moved)
 
-    def _leaves(self, customer: int) -> list[Leaf]:
-        return [Leaf(own.number, own.bucket, own.since, own.until) for _, own in self._store.members(customer)]
-
     def _load(self, customer: int, plan: Plan) -> Head:
         """From the checkpoint and the facts after it; from the first fact where those do not sort last."""
         self.counts["loads"] += 1
@@ -226,7 +223,7 @@ class Contexts:
         content = unstored(checkpoint.data)
         if checkpoint.plan != plan.folded_as(content.at):
             return self._fold(customer, plan)
-        rows = self._store.facts(self._leaves(customer), checkpoint.position)
+        rows = self._store.facts(_leaves(members), checkpoint.position)
         rows.sort()
         tail = list(zip([row.position for row in rows], self._decode([row.body for row in rows]), strict=True))
         names = {name for name, _ in members}
@@ -245,7 +242,7 @@ class Contexts:
         self.counts["refolds"] += 1
         with self._store.snapshot():
             members = self._store.members(customer)
-            rows = self._store.facts([Leaf(own.number, own.bucket, own.since, own.until) for _, own in members])
+            rows = self._store.facts(_leaves(members))
         facts = list(zip([row.position for row in rows], self._decode([row.body for row in rows]), strict=True))
         if wanted is not None:
             facts = [(position, fact) for position, fact in facts if wanted(position, fact)]
@@ -365,9 +362,15 @@ class Contexts:
         """The version of a context: the newest change that can be seen in it, be it a fact or a plan."""
         return max(head.position, head.moved, self._plans.position)
 
+    def newest_version(self, customer: int) -> int:
+        """The version of a customer's context as the store has her, without folding where she is not live."""
+        head = self._heads.get(customer)
+        newest = self._store.newest(customer) if head is None else (head.position, head.moved)
+        return self.version(self.glance(customer)) if newest is None else max(*newest, self._plans.position)
+
     def facts(self, customer: int) -> list[Fact]:
         """All facts of a customer, in their order."""
-        rows = sorted(self._store.facts(self._leaves(customer)))
+        rows = sorted(self._store.facts(_leaves(self._store.members(customer))))
         return list(self._decode([row.body for row in rows]))
 
     def eras(self, customer: int) -> Eras:
@@ -388,3 +391,7 @@ class Contexts:
                 return
             yield from page
             after = page[-1]
+
+
+def _leaves(members: Sequence[tuple[Identifier, Known]]) -> list[Leaf]:
+    return [Leaf(own.number, own.bucket, own.since, own.until) for _, own in members]

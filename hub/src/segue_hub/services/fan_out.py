@@ -75,6 +75,7 @@ class Stream:
         dirty: subscriptions to answer, in the order they became so.
         wake: set when there is something to send.
         audience_resets: how often it was given an audience's members anew, since it did not read.
+        roused: whether keys changed since it was looked whether its own is valid.
         asked: whether it subscribed since it was last told: whoever asks is answered at once, and does not conflate.
         pending: how many own facts all its subscriptions ask about.
     """
@@ -92,6 +93,7 @@ class Stream:
         self.dirty: dict[Subscription, None] = {}
         self.wake = asyncio.Event()
         self.plan_due = False
+        self.roused = True
         self.asked = False
         self.closing = ""
         self.conflated = 0
@@ -212,6 +214,7 @@ class FanOut:
     def rouse(self) -> None:
         """Keys changed: every stream looks now whether its own is still valid."""
         for stream in self.streams:
+            stream.roused = True
             stream.wake.set()
 
     @property

@@ -150,6 +150,14 @@ class MemoryStore:
             return None
         return kept, max(own.moved for own in members)
 
+    def newest(self, customer: int) -> tuple[int, int] | None:
+        """See `ports.Store.newest`."""
+        members = [own for _, own in self.members(customer)]
+        if not members or any(own.stated == CUT for own in members):
+            return None
+        positions = [position for own in members for position in self._leaves.get(own.number, ())]
+        return max(positions, default=0), max(own.moved for own in members)
+
     def customers(self, after: int, limit: int) -> list[int]:
         """See `ports.Store.customers`."""
         return [number for number in sorted(self._customers()) if number > after][:limit]

@@ -326,6 +326,11 @@ class Store(Links, Protocol):
         moved last; None where facts came after it, where an identifier of hers began anew, and where none is kept.
         """
 
+    def newest(self, customer: int) -> tuple[int, int] | None:
+        """The position of a customer's newest fact, 0 where there is none, and the one at which her identifiers moved
+        last; None where nobody is by that number, and where an identifier of hers began anew.
+        """
+
     def customers(self, after: int, limit: int) -> list[int]:
         """Customer numbers above `after`, rising."""
 

@@ -110,6 +110,11 @@ SELECT c.position, c.plan, c.data, max(i.moved), max(i.stated) < 2
       WHERE x.bucket = i.bucket AND x.leaf = i.number AND x.position > c.position))
     AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
   FROM identifiers i CROSS JOIN contexts c ON c.customer = i.customer WHERE i.customer = ?1
+-- name: newest
+SELECT max(max(coalesce((SELECT max(x.position) FROM leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0),
+    coalesce((SELECT max(x.position) FROM fresh_leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0))),
+  max(i.moved), max(i.stated) < 2 AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
+  FROM identifiers i WHERE i.customer = ?1
 -- name: customers
 SELECT DISTINCT customer FROM identifiers WHERE customer > ? ORDER BY customer LIMIT ?
 -- name: customers_of_eras

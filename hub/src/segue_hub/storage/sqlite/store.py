@@ -204,6 +204,12 @@ class SqliteStore(LinkReader):
             return (Checkpoint(position, plan, data), moved) if whole else None
         return None
 
+    def newest(self, customer: int) -> tuple[int, int] | None:
+        """See `ports.Store.newest`."""
+        for position, moved, plain in self._reader.execute(self._sql["newest"], (customer,)):
+            return (position, moved) if plain else None
+        return None
+
     def customers(self, after: int, limit: int) -> list[int]:
         """See `ports.Store.customers`."""
         run, sql = self._reader.execute, self._sql
