@@ -6,7 +6,7 @@ Owns the only place that knows both `domain` and `v1`. A fact's properties stay 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from sys import intern
 from typing import Any, Final
@@ -257,9 +257,10 @@ def identifier_from_wire(message: fact_pb2.Identifier) -> Identifier:
     return Identifier(message.kind, message.value)
 
 
-def sections_to_wire(sections: Iterable[Section]) -> list[context_pb2.Section]:
-    """The messages of sections."""
-    return [context_pb2.Section(name=section.name, data=section.data) for section in sections]
+def add_sections(sections: Iterable[Section], add: Callable[..., context_pb2.Section]) -> None:
+    """Makes the messages of sections where they stay (`add` of the field): a third of making and then copying them."""
+    for name, data in sections:
+        add(name=name, data=data)
 
 
 def sections_from_wire(messages: Iterable[context_pb2.Section]) -> list[Section]:

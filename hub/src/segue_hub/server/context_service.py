@@ -18,7 +18,8 @@ from segue.domain.section import Section
 from segue.errors import FactError
 from segue.v1 import context_pb2 as pb
 from segue.v1 import context_pb2_grpc as rpc
-from segue.wire import identifier_from_wire, sections_to_wire
+from segue.v1 import fact_pb2
+from segue.wire import add_sections, identifier_from_wire
 
 from ..limits import Limits
 from ..services.contexts import Contexts
@@ -170,20 +171,16 @@ class Projections:
         return data, renew_at
 
     def _message(self, customer: str, version: int, view: str, plan: Plan, sections: Sequence[Section]) -> pb.Context:
-        shown = sections_to_wire(sections)
-        return pb.Context(customer=customer, version=version, view=view, plan=plan.digest, sections=shown)
+        made = pb.Context(customer=customer, version=version, view=view, plan=plan.digest)
+        add_sections(sections, made.sections.add)
+        return made
 
     def message_as_of(self, found: AsOf, grant: Grant, purpose: str) -> pb.Context:
         """The message of a customer as she was, advanced to that instant."""
         moment, strongest = found.held.moment, found.held.spans[0]
         sections, _ = project(found.content, moment.plan, grant, purpose, moment.at, dumps)
-        return pb.Context(
-            customer=self.opaque(strongest.number, strongest.since),
-            version=found.position,
-            view=view_of(moment.plan, grant, purpose),
-            plan=moment.plan.digest,
-            sections=sections_to_wire(sections),
-        )
+        customer, view = self.opaque(strongest.number, strongest.since), view_of(moment.plan, grant, purpose)
+        return self._message(customer, found.position, view, moment.plan, sections)
 
 
 class ContextService(rpc.ContextServiceServicer):
@@ -235,18 +232,32 @@ class ContextService(rpc.ContextServiceServicer):
             caller, purpose = self._gate.caller(context), request.purpose or SERVICE
         except Refusal as error:
             await refuse(context, error)
-        answers: list[pb.ContextAnswer] = []
-        room = limits.message_bytes - ANSWER_BYTES * len(asked)
-        for number, name in enumerate(asked):
-            if number % SLICE == SLICE - 1:
+        response, room = pb.GetContextsResponse(), limits.message_bytes - ANSWER_BYTES * len(asked)
+        for start in range(0, len(asked), SLICE):
+            if start:
                 await asyncio.sleep(0)
-            answer = self._answer(identifier_from_wire(name), caller, purpose) if room > 0 else _FULL
-            size = answer.ByteSize()
-            if size > room and answers:  # the first is told whatever its size: asked for again it would be no smaller
-                answer, size = _FULL, room
-            room -= size
-            answers.append(answer)
-        return pb.GetContextsResponse(answers=answers, server_time=self._clock())
+            room = self._answers(asked[start : start + SLICE], caller, purpose, response, room)
+        response.server_time = self._clock()
+        return response
+
+    def _answers(
+        self,
+        asked: Sequence[fact_pb2.Identifier],
+        caller: str,
+        purpose: str,
+        response: pb.GetContextsResponse,
+        room: int,
+    ) -> int:
+        """Adds the answers of a slice; returns how many bytes there is room for after it."""
+        with self._contexts.snapshot():
+            for name in asked:
+                answer = self._answer(identifier_from_wire(name), caller, purpose) if room > 0 else _FULL
+                size = answer.ByteSize()
+                if size > room and response.answers:  # the first is told whatever its size: it would be no smaller
+                    answer, size = _FULL, room
+                room -= size
+                response.answers.append(answer)
+        return room
 
     def _answer(self, identifier: Identifier, caller: str, purpose: str) -> pb.ContextAnswer:
         """One of several; what is wrong with it is no matter of the others."""

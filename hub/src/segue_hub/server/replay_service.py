@@ -17,7 +17,7 @@ from segue.domain.workspace import workspace_bytes
 from segue.v1 import replay_service_pb2 as pb
 from segue.v1 import replay_service_pb2_grpc as rpc
 from segue.v1 import sync_pb2
-from segue.wire import fact_to_wire, sections_to_wire
+from segue.wire import add_sections, fact_to_wire
 
 from ..services.failure import Refusal
 from ..services.hindsight import Asking
@@ -124,14 +124,14 @@ class _Batch:
         workspace = plan.workspace.digest if plan.workspace.incidents else ""
         if not asking.gap:
             self._ship(plan, workspace)
-        sections = sections_to_wire(asking.sections)
         self._bytes += sum(len(section.data) for section in asking.sections) + len(asking.fact.raw)
-        self._response.moments.add(
+        moment = self._response.moments.add(
             fact=fact_to_wire(asking.fact), customer=self._projections.opaque(asking.customer), at=asking.at,
-            plan=plan.digest, workspace=workspace, sections=sections, version=asking.version,
+            plan=plan.digest, workspace=workspace, version=asking.version,
             overlay=[fact_to_wire(fact) for fact in asking.overlay], gap=asking.gap, late=asking.late,
             merged_late=asking.merged_late, narrowed=asking.narrowed,
         )  # fmt: skip
+        add_sections(asking.sections, moment.sections.add)
 
     def _ship(self, plan: Plan, workspace: str) -> None:
         if plan.digest not in self._shipped:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import Final, TypeVar
 
@@ -302,14 +303,17 @@ class Contexts:
         """A unit may be committed and not folded yet. Where it changed whom the identifier resolves to, a live head has
         not what she came with, though that was acknowledged long ago: then it is read of the store, and not kept.
         """
-        found = self.find(identifier)
-        if found is None or (self.have(found.moved) and found.customer in self._heads):
-            return None if found is None else (found.customer, self.read(found.customer))
         with self._store.snapshot():
-            found = self.find(identifier) or found
+            found = self.find(identifier)
+            if found is None:
+                return None
             if not self.have(found.moved):
                 return found.customer, self._load(found.customer, self._plans.current)
             return found.customer, read(found.customer)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Within it, every read is as of one moment; for several in a row, which it makes cheaper."""
+        return self._store.snapshot()
 
     def have(self, moved: int) -> bool:
         """Whether live heads have what came with an identifier that moved at a position."""

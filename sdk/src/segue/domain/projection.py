@@ -161,7 +161,10 @@ class Sight:
             sections["timeline"] = [fact for fact in sections["timeline"] if fact[1] not in withheld]
         if not self._sees("journeys"):
             sections["envelope"][3] = NEVER  # a deadline would tell of journeys
-        found = [Section(name, dump(value)) for name, value in sorted(sections.items()) if self._sees(name)]
+        seen = self._visible.get
+        found = [
+            Section(name, dump(value)) for name, value in sorted(sections.items()) if seen(name) or self._sees(name)
+        ]
         dropped = _shrink(found, sections, dump)
         found.append(Section("outcomes", dump([*outcomes, self._hidden, dropped])))
         return found

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from sys import intern
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .activity import activity_of
 from .claim import Claim
@@ -34,8 +33,7 @@ ANYONE: Final = Identifier("", "")
 """Stands for whoever a consent is bound to, where that is not told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """One part of a context on the wire. Proto: `segue.v1.Section`. `name` is that of grants: `traits.business`."""
 
     name: str

@@ -102,19 +102,18 @@ UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM fresh_leaf_
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
 -- name: read_checkpoint
 SELECT position, plan, data FROM contexts WHERE customer = ?
--- name: whole_checkpoint
-SELECT c.position, c.plan, c.data, max(i.moved), max(i.stated) < 2
-    AND NOT max(EXISTS (SELECT 1 FROM leaf_index x
-      WHERE x.bucket = i.bucket AND x.leaf = i.number AND x.position > c.position))
-    AND NOT max(EXISTS (SELECT 1 FROM fresh_leaf_index x
-      WHERE x.bucket = i.bucket AND x.leaf = i.number AND x.position > c.position))
-    AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
-  FROM identifiers i CROSS JOIN contexts c ON c.customer = i.customer WHERE i.customer = ?1
 -- name: newest
 SELECT max(max(coalesce((SELECT max(x.position) FROM leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0),
     coalesce((SELECT max(x.position) FROM fresh_leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0))),
   max(i.moved), max(i.stated) < 2 AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
   FROM identifiers i WHERE i.customer = ?1
+-- name: held_by
+SELECT number, bucket, stated, moved FROM identifiers WHERE customer = ?
+-- name: came_after
+SELECT EXISTS (SELECT 1 FROM leaf_index WHERE bucket = ?1 AND leaf = ?2 AND position > ?3)
+  OR EXISTS (SELECT 1 FROM fresh_leaf_index WHERE bucket = ?1 AND leaf = ?2 AND position > ?3)
+-- name: has_eras
+SELECT EXISTS (SELECT 1 FROM eras WHERE customer = ?)
 -- name: customers
 SELECT DISTINCT customer FROM identifiers WHERE customer > ? ORDER BY customer LIMIT ?
 -- name: customers_of_eras

@@ -17,7 +17,7 @@ import apsw
 from segue.domain.identifier import Identifier
 from segue.folder import make_folder
 
-from ..ports import Checkpoint, IdTaken, Key, Known, Row, StoreBroken, StoredBook, StoredPlan, StoreFull
+from ..ports import CUT, Checkpoint, IdTaken, Key, Known, Row, StoreBroken, StoredBook, StoredPlan, StoreFull
 from .leaf_index import LeafIndex
 from .ledger import LedgerReader
 from .link_reader import LinkReader
@@ -200,9 +200,17 @@ class SqliteStore(LinkReader):
 
     def whole_checkpoint(self, customer: int) -> tuple[Checkpoint, int] | None:
         """See `ports.Store.whole_checkpoint`."""
-        for position, plan, data, moved, whole in self._reader.execute(self._sql["whole_checkpoint"], (customer,)):
-            return (Checkpoint(position, plan, data), moved) if whole else None
-        return None
+        run, sql = self._reader.execute, self._sql
+        with self.snapshot():  # four small statements take a third of what one that joins them does
+            kept = run(sql["read_checkpoint"], (customer,)).get
+            if kept is None or run(sql["has_eras"], (customer,)).get:
+                return None
+            newest = -1
+            for number, bucket, stated, moved in run(sql["held_by"], (customer,)):
+                if stated == CUT or run(sql["came_after"], (bucket, number, kept[0])).get:
+                    return None
+                newest = max(newest, moved)
+        return (Checkpoint(*kept), newest) if newest >= 0 else None
 
     def newest(self, customer: int) -> tuple[int, int] | None:
         """See `ports.Store.newest`."""
