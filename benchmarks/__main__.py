@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import page, runner, shown
+from . import growth, page, runner, shown
 
 _EPILOG = "Exits with 0 where every benchmark ran, with 1 where one failed (with --strict: or a target is short)."
 
@@ -53,7 +53,8 @@ def _runs(asked: argparse.Namespace, which: list[str]) -> int:
         if not asked.json:
             print(shown.report(report), flush=True)
 
-    document = runner.run(which, wish, shows, done)
+    with growth.shared():
+        document = runner.run(which, wish, shows, done)
     if asked.save:
         asked.save.parent.mkdir(parents=True, exist_ok=True)
         asked.save.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
 """Fills a store of P7's sizes: customers with facts, taken in by the hub's own services in this process, SQLite, FULL.
 
-Run by `workers.Worker("filler")`. Everybody's facts but
-the last come close together, as those of a customer do; the last comes anywhere, as those of a crowd do. The fold is
-the hub's: nothing is written past it.
+Run by `workers.Worker("filler")`. Everybody's facts but the last come close together, as those of a customer do; the
+last comes anywhere, as those of a crowd do. The fold is the hub's: nothing is written past it. Contexts that are to be
+read as they are kept are read first, and written as the hub writes one that it lets go of.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import structlog
+from segue.domain.identifier import Identifier
 from segue.v1 import fact_pb2
 from segue.wire import fact_from_wire
 from segue_hub.app import Hub
 from segue_hub.checking.plan_check import check_plan, read_directory
 from segue_hub.cli.serve import _tune
 from segue_hub.limits import Limits
+from segue_hub.services.head import Head
+from segue_hub.services.stored_content import stored
 from segue_hub.settings import Settings
+from segue_hub.storage.ports import Checkpoint, Unit
 
 from . import load
 from .hub import PLAN
@@ -91,6 +95,43 @@ def make(path: str, customers: int, each: int) -> float:
     return asyncio.run(fill(Path(path), customers, each, say=True))
 
 
+async def write(path: Path, customers: Sequence[int]) -> int:
+    """Writes the contexts of customers whose newest facts are not in theirs; returns how many.
+
+    Raises:
+        RuntimeError: one of them is not known, or was not written.
+    """
+    hub = Hub(Settings(store=path, insecure=True, port=0, http_port=None))
+    await hub.start()
+    await hub.sweep.idle()
+    contexts, plan, outdated = hub.contexts, hub.plans.current, list[int]()
+    for number in customers:
+        known = contexts.find(Identifier("account", f"A-{number:07d}"))
+        if known is None:
+            raise RuntimeError(f"nobody is known by A-{number:07d}")
+        if contexts.stored(known.customer) is None:
+            outdated.append(known.customer)
+    for start in range(0, len(outdated), BATCH):
+        heads = {customer: contexts.glance(customer) for customer in outdated[start : start + BATCH]}
+
+        def kept(unit: Unit, position: int, heads: Mapping[int, Head] = heads) -> int:
+            for customer, head in heads.items():
+                folded_as, data = plan.folded_as(head.content.at), stored(head.content, plan)
+                unit.checkpoint(customer, Checkpoint(head.position, folded_as, data))
+            return position
+
+        await hub.ingest.exclusively(kept)
+    if missing := [customer for customer in outdated if contexts.stored(customer) is None]:
+        raise RuntimeError(f"{len(missing)} contexts were not written")
+    await hub.stop(grace=0.0)
+    return len(outdated)
+
+
+def keep(path: str, customers: Sequence[int]) -> int:
+    """See `write`."""
+    return asyncio.run(write(Path(path), customers))
+
+
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    serve({"make": make})
+    serve({"make": make, "keep": keep})

@@ -16,13 +16,14 @@ from segue.v1 import context_pb2, context_pb2_grpc, fact_pb2
 
 from .growth import EACH, FULL, QUICK, stores
 from .measure import Line, Report, Series, canary
+from .progress import step
 from .restart import Restarted
 from .workers import Worker
 
 
 def run(*, quick: bool = False) -> Report:
     """Measures."""
-    sizes, rounds = (QUICK, 2) if quick else (FULL, 5)
+    sizes, rounds = (QUICK, 1) if quick else (FULL, 5)
     report = Report(
         "P12", "restart: from the start of the process until its health says SERVING, interpreter and imports included",
         f"customers: {', '.join(f'{size:,}' for size in sizes)}, {EACH} facts each; the file in the system's cache;"
@@ -51,6 +52,7 @@ def _starts(store: Path, size: int, rounds: int) -> tuple[Series, Series]:
         pass  # whatever the first start leaves behind is there
     for number in range(2 * rounds):
         kill = bool(number % 2)
+        step(f"{size:,} customers, round {number // 2 + 1} of {rounds}: after {'SIGKILL' if kill else 'a clean end'}")
         with Restarted(store) as before, Worker("load") as load:
             load.ask("connect", address=before.address, key=before.key)
             load.ask("prepare", facts=2_000, customers=size, first=0, seed=number)

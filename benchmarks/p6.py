@@ -1,34 +1,35 @@
 """P6: cold reads. A customer who is on disk and not in the hub's memory: by one call, over the stream, 32 at once.
 
-The hub runs as `segue-hub serve` on a store that it has just been started on, so no context is live; each customer is
-asked for once. That every read came from disk is checked by the hub's own counts, and every context by its contents.
-The pages of the file may be in the system's cache, as may be those of the peers.
+The hub runs as `segue-hub serve` on a store of P7's that it has just been started on, so no context is live; each
+customer is asked for once, and kept as the hub keeps one that it let go of. That every read came from disk is checked
+by the hub's own counts, and every context by its contents. The pages of the file may be in the system's cache, as may
+be those of the peers. A bare gRPC server that answers as many bytes says how much of it is gRPC's.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from . import cold_store
-from .growth import KEPT
+from .growth import EACH, FULL, QUICK, keep_all, stores
 from .hub import HubProcess
 from .measure import Line, Report, Series, paired_ratio, pairs
+from .progress import step
 from .stores import PACKAGES, Server, binary, free_port, install
-from .workers import Worker
+from .workers import ROOT, Worker
 
 AT_ONCE: Final = 32
 BOOKMARKS: Final = 20
 """Customers at most that the hub looks at beside those asked for: what a stream holds at a bookmark, each 10 s."""
 KEYS: Final = 100_000
 """Values in Redis; fewer than ours, which is to its favour."""
-FEAST_KEYS: Final = 10_000
+FEAST_KEYS: Final = 5_000
 
 
 def run(*, quick: bool = False, install_peers: bool = False) -> Report:
@@ -38,28 +39,29 @@ def run(*, quick: bool = False, install_peers: bool = False) -> Report:
         quick: fewer customers, and fewer rounds.
         install_peers: installs Redis where it is missing.
     """
-    rounds, reads, customers = (3, 600, 20_000) if quick else (5, 1500, 1_000_000)
+    rounds, reads, customers = (3, 400, QUICK[-1]) if quick else (5, 1500, FULL[-1])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segue-p6-")))
-        kept = Path(os.environ.get(KEPT) or folder) / f"cold-{customers}x{cold_store.EACH}"
-        _, seconds = cold_store.made(kept, customers)
-        hub = stack.enter_context(HubProcess(kept))
+        store = stack.enter_context(stores((customers,)))[customers]
+        everybody = random.Random(customers).sample(range(1, customers + 1), reads * 3 * (rounds + 2))
+        keep_all(store, everybody)
+        hub = stack.enter_context(HubProcess(store.parent))
         report = Report(
             "P6", "cold read: a customer on disk, not in the hub's memory",
-            f"hub, client and peers in a process each, one connection; {customers:,} customers of {cold_store.EACH}"
+            f"hub, client and peers in a process each, one connection; {customers:,} customers of {EACH}"
             f" facts, {reads} reads by each way a round, each customer once, {rounds} rounds; no pins",
         )  # fmt: skip
-        if seconds:
-            report.notes["seconds to fill the store"] = round(seconds)
         reader = stack.enter_context(Worker("reader"))
-        reader.ask("connect", address=hub.address, key=hub.key, each=cold_store.EACH)
+        reader.ask("connect", address=hub.address, key=hub.key, each=EACH)
         reader.ask("open_stream")
-        chosen = iter(random.Random(customers).sample(range(1, customers + 1), 3 * (reads + reads) * (rounds + 1)))
+        chosen = iter(everybody)
         sides, asked = _ours(reader, chosen, reads)
-        sides["unary"]()  # warm
+        step("warms up")
+        sides["unary"]()
         size = int(sides["unary"]()["bytes"])
         sides["stream"]()
         sides["at_once"]()
+        sides |= _bare(stack, reader, reads, size)
         sides |= _redis(stack, report, reads, size, install_peers=install_peers)
         sides |= _feast(stack, report, folder, reads)
         before, counted = _folds(hub), asked[0]
@@ -88,6 +90,17 @@ def _ours(reader: Worker, chosen: Any, reads: int) -> tuple[dict[str, Callable[[
     return {
         "unary": side("unary", reads), "stream": side("stream", reads), "at_once": side("at_once", count, size=AT_ONCE)
     }, asked  # fmt: skip
+
+
+def _bare(stack: ExitStack, reader: Worker, reads: int, size: int) -> dict[str, Callable[[], Mapping[str, float]]]:
+    """What gRPC takes by itself: the same bytes of a server that does nothing else."""
+    command = [sys.executable, "-m", "benchmarks.relay_server"]
+    server = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT))
+    stack.callback(server.kill)
+    assert server.stdout is not None
+    reader.ask("connect_bare", port=int(server.stdout.readline()))
+    reader.ask("bare", count=reads // 4, size=size)
+    return {"bare": lambda: reader.ask("bare", count=reads, size=size)}
 
 
 def _redis(
@@ -119,6 +132,7 @@ def _feast(stack: ExitStack, report: Report, folder: Path, reads: int) -> dict[s
     where.mkdir()
     try:
         worker = stack.enter_context(Worker("feast_peer", peer=True, peers="feast"))
+        step("feast serve fills its store and starts")
         told = worker.ask("start", folder=str(where), port=free_port(), keys=FEAST_KEYS)
     except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
         report.skipped.append(f"feast serve: {error}")
@@ -156,6 +170,13 @@ def _verify(report: Report, before: dict[str, int], after: dict[str, int], asked
 
 def _lines(report: Report, series: Mapping[str, Mapping[str, Series]]) -> None:
     unary, stream, at_once = (series[name] for name in ("unary", "stream", "at_once"))
+    bare = series["bare"]["p50_us"]
+    for found, title in ((unary, "unary"), (stream, "over the stream")):
+        ratio = paired_ratio(found["p50_us"], bare)
+        report.lines.append(Line("P6", f"{title}: p50, us", found["p50_us"], bare, "bare gRPC, same bytes", ratio))
+    if "get" in series:
+        get = series["get"]["p50_us"]
+        report.lines.append(Line("P6", "bare gRPC: p50, us", bare, get, "Redis GET", paired_ratio(bare, get)))
     if "get" in series:
         get, pipelined = series["get"]["p50_us"], series["pipelined"]["per_second"]
         for found, title, most in ((unary, "unary", 6.0), (stream, "over the stream", 3.0)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from .curves import Panel, Point, draw
 from .growth import EACH, FULL, QUICK, filled, stores
 from .hub import file_facts
 from .measure import Line, Report, Series, canary, paired_ratio, percentile
+from .progress import step
 from .restart import Restarted
 from .workers import ROOT, Worker
 
@@ -126,10 +126,10 @@ def run(*, quick: bool = False) -> Report:
         )  # fmt: skip
         for name, phase in phases:
             for seed in range(rounds):
-                for one in grown.values():
+                for size, one in grown.items():
+                    step(f"round {seed + 1} of {rounds}: {name}, {size:,} customers")
                     phase(one, seed)
                 canaries.append(canary())
-                print(f"p7: {name}, round {seed + 1} of {rounds}", file=sys.stderr)
         memory = {size: one.hub.status() for size, one in grown.items()}
         for one in grown.values():
             one.verify()

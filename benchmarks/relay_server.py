@@ -1,4 +1,5 @@
-"""Peer of P5 as a server: a bare bidirectional relay, from A's stream to B's, nothing kept, nothing done.
+"""Peer of P5 and P6 as a server: what gRPC takes by itself. A bare bidirectional relay, from A's stream to B's, nothing
+kept, nothing done; and a bare answer: as many bytes as were asked for.
 
 Run as `python -m benchmarks.relay_server`; prints its port.
 """
@@ -6,6 +7,7 @@ Run as `python -m benchmarks.relay_server`; prints its port.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,9 +19,12 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._streams: dict[Any, asyncio.Queue[bytes]] = {}
+        self._bytes = b""
 
     def service(self, handler_call_details: Any) -> Any:
-        """The one method."""
+        """The two methods."""
+        if handler_call_details.method.endswith("/Answer"):
+            return grpc.unary_unary_rpc_method_handler(self._answer)
         return grpc.stream_stream_rpc_method_handler(self._relay)
 
     async def _relay(self, requests: AsyncIterator[bytes], context: Any) -> None:
@@ -32,6 +37,11 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
         finally:
             reader.cancel()
             del self._streams[context]
+
+    async def _answer(self, request: bytes, context: Any) -> bytes:
+        if len(self._bytes) != int(request):
+            self._bytes = os.urandom(int(request))
+        return self._bytes
 
     async def _read(self, requests: AsyncIterator[bytes], context: Any) -> None:
         async for message in requests:
