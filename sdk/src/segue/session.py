@@ -367,11 +367,13 @@ class Session(Coordination):
     def _fact(self, kind: str, type_: str, properties: dict[str, Any], occurred_at: datetime | None = None) -> Fact:
         runtime, touchpoint = self._runtime, self._touchpoint
         at = from_datetime(occurred_at) if occurred_at is not None else runtime.now()
-        return Fact(
+        fact = Fact(
             runtime.ids.next(), kind, runtime.plan.vocabulary.canonical(type_, touchpoint.name, touchpoint.channel), at,
             runtime.next_seq(), self.identifiers, touchpoint.channel, touchpoint.name, self._interaction,
             properties_bytes(properties),
         )  # fmt: skip
+        fact.written_from(properties)
+        return fact
 
     def _offer(self, fact: Fact, lane: int, journalled: threading.Event | None = None) -> None:
         self._touchpoint.told(fact)

@@ -66,6 +66,8 @@ MAX_NAME: Final = 512
 """Characters of a type, channel, touchpoint or interaction; they stand in every context of their customer."""
 _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # there since Python 3.0, not in the stubs
 _ID_TEXT: Final = re.compile(r"[0-9a-fA-F]{32}").fullmatch
+_AS_IT_IS: Final = frozenset((str, int, float, bool, type(None)))
+"""Types whose values come back from JSON as they were."""
 _ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 Order = tuple[int, int, bytes]
@@ -131,6 +133,10 @@ class Fact:
             found = self._properties = _parsed(self.raw.decode("utf-8", "surrogatepass"), self.raw)
         return found
 
+    def written_from(self, properties: dict[str, Any]) -> None:
+        """Takes the details from whoever wrote `raw`, where decoding it gives the same: it need not be decoded."""
+        self._properties = decoded(properties)
+
     def forget(self) -> None:
         """Lets go of the decoded details; what is asked for again is decoded again."""
         self._properties = None
@@ -167,6 +173,14 @@ def _parsed(text: str, raw: bytes) -> Any:
 def properties_bytes(properties: dict[str, Any]) -> bytes:
     """Properties as JSON bytes: compact, keys sorted, UTF-8."""
     return _ENCODE(properties).encode()
+
+
+def decoded(properties: dict[str, Any]) -> dict[str, Any] | None:
+    """What `properties_bytes` makes of properties, decoded again; None where only decoding tells."""
+    for name, value in properties.items():
+        if type(name) is not str or type(value) not in _AS_IT_IS:
+            return None
+    return dict(sorted(properties.items()))
 
 
 def derived_id(occurred_at: int, source: str, native: str) -> bytes:
