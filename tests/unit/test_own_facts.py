@@ -1,4 +1,4 @@
-"""Own facts on the host's thread: details that need no decoding."""
+"""Own facts on the host's thread: details that need no decoding, and what the hub is told of what is shown."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from segue.domain.fact import decoded, properties_bytes
+from segue.domain.fact import Fact, decoded, properties_bytes
+from segue.domain.identifier import Identifier
+from segue.sync import Incoming, Machine
 
+from tests.building import BEGIN, fact
 from tests.unit.logs import law
 
+ANN = Identifier("account", "A-1")
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
 
 
@@ -43,3 +47,43 @@ def test_details_of_other_types_are_decoded() -> None:
     assert decoded({Text("a"): 1}) is None
     assert decoded({"a": (1, 2)}) is None
     assert decoded({1: 2}) is None  # type: ignore[dict-item]  # what a host may do
+
+
+def _facts(count: int, first: int = 0) -> list[Fact]:
+    numbers = range(first + 1, first + count + 1)
+    return [fact("transfer.started", BEGIN + n * 1000, transfer_id=f"T{n % 3}") for n in numbers]
+
+
+def _machine() -> Machine:
+    made = Machine("app-1", "test")
+    made.connected()
+    made.received(Incoming("welcome", {"incarnation": "i", "server_time": 5, "touchpoint": "app"}, 1), 0)
+    return made
+
+
+def test_what_is_shown_is_told_once_and_together() -> None:
+    made = _machine()
+    held, _ = made.subscribe(ANN, "service")
+    one, two = _facts(2)
+    made.own(held, one)
+    made.own(held, two)
+    (told,) = made.shown()
+    assert (told.kind, told.fields) == ("pending", {"subscription": held.number, "facts": [one.id, two.id]})
+    assert made.shown() == []
+
+
+def test_what_is_gone_meanwhile_is_not_told_and_a_new_stream_states_all() -> None:
+    made = _machine()
+    held, _ = made.subscribe(ANN, "service")
+    one, two, three = _facts(3)
+    made.own(held, one)
+    made.own(held, two)
+    made.rejected([one.id])
+    assert [told.fields["facts"] for told in made.shown()] == [[two.id]]
+    made.own(held, three)
+    made.disconnected()
+    assert made.shown() == []
+    (subscribe,) = [message for message in made.connected() if message.kind == "subscribe"]
+    assert subscribe.fields["pending"] == [two.id, three.id]
+    made.unsubscribe(held)
+    assert made.shown() == []

@@ -53,8 +53,7 @@ class Runtime:
     def __init__(
         self, config: Config, system: System = SYSTEM, connect: Callable[[Config], Transport] = Transport
     ) -> None:  # fmt: skip
-        self.config, self._system, self._connect = config, system, connect
-        self.pid = os.getpid()
+        self.config, self._system, self._connect, self.pid = config, system, connect, os.getpid()
         self.machine = Machine(f"{config.touchpoint}-{self.pid}-{system.chance(3).hex()}", VERSION)
         self.clock = system.now
         self.ids = FactIds(system)
@@ -62,19 +61,16 @@ class Runtime:
         self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
         self.listeners, self.shadows = Listeners(), Shadows()
         self.decisions, self.last_error = 0, ""
-        self.ready = threading.Event()
-        self.loaded = threading.Event()
-        self._lock = threading.Lock()
+        self.ready, self.loaded = threading.Event(), threading.Event()
+        self._lock, self._wake = threading.Lock(), Wake()
         self._seq = count(system.now() + 1)
-        self._wake = Wake()
-        self._closing = threading.Event()
+        self._closing, self._needed = threading.Event(), threading.Event()
         self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
         self.publisher = Publisher(self.outbox, self._connected, self._wake.set, system)
         self._call: SyncCall | None = None
         self._sent, self._heard, self._asked_ms = 0, 0.0, 0
         self._next_status, self.pause = system.ticks() + 1.0, Reconnection().pause
-        self._needed = threading.Event()
         self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
         self._threads: list[threading.Thread] = []
         if config.hub:
@@ -112,7 +108,7 @@ class Runtime:
             # Shown before it can be published: a frame that includes it finds it in the overlay, and drops it by id.
             try:
                 with self._lock:
-                    self._send(self.machine.own(held, fact))
+                    self.machine.own(held, fact)
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
         if self.outbox.offer(Offered(fact.id, b"", lane, journalled, fact)):
@@ -130,8 +126,7 @@ class Runtime:
         with self._lock:
             held, messages = self.machine.subscribe(identifier, purpose)
             held.users += 1
-            if messages:
-                self._send(messages)
+            self._send(messages)
             if held.users == 1 and not held.answered.is_set():
                 restored = self.persistence.context(identifier, purpose, self.machine.plan.digest)
                 if restored is not None:
@@ -201,7 +196,13 @@ class Runtime:
         load(WIRE)
         while self._errands:
             self._errands.popleft()()
+        self._say_shown()  # on its way to the hub while the disk is waited for
         self.outbox.journal()
+        self._say_shown()  # what came meanwhile: whatever is published next was shown before it was journalled
+
+    def _say_shown(self) -> None:
+        with self._lock:
+            self._send(self.machine.shown())
 
     def _reject(self, ids: list[bytes]) -> None:
         if ids:
@@ -255,12 +256,11 @@ class Runtime:
         while not self._closing.is_set():
             if not self._needed.wait(1.0):
                 continue
-            began = self._system.ticks()
+            began, answered = self._system.ticks(), False
             try:
                 answered = self._converse()
             except Exception:  # the host must never notice: say so, connect anew
                 log.exception("segue: the stream failed and is opened anew")
-                answered = False
             if self._closing.is_set():
                 return
             lasted, goodbye = self._system.ticks() - began, self.machine.goodbye_ms / 1000

@@ -149,6 +149,7 @@ class Machine:
     errors: list[str] = field(default_factory=list)
     told: list[Callable[[], None]] = field(default_factory=list)
     _watches: dict[int, Watch] = field(default_factory=dict)
+    _shown: dict[int, list[bytes]] = field(default_factory=dict)
     _next: int = 1
     _seq: int = 0
 
@@ -164,7 +165,7 @@ class Machine:
 
     def disconnected(self) -> None:
         """The stream ended; what is held stays."""
-        self.state = DOWN
+        self.state, self._shown = DOWN, {}  # a new stream states what is pending with each subscription
 
     def subscribe(self, identifier: Identifier, purpose: str) -> tuple[Held, list[Outgoing]]:
         """Begins to hold a customer, or finds what is held already."""
@@ -179,12 +180,20 @@ class Machine:
         self.replica.remove(held)
         return [Outgoing("unsubscribe", {"subscription": held.number})] if self.state != DOWN else []
 
-    def own(self, held: Held, fact: Fact) -> list[Outgoing]:
-        """Shows an own fact at once, until a frame includes it."""
+    def own(self, held: Held, fact: Fact) -> None:
+        """Shows an own fact at once, until a frame includes it; `shown` says so to the hub."""
         held.show(fact, self.plan, PENDING_SHOWN)
-        if self.state == DOWN:
+        if self.state != DOWN:
+            self._shown.setdefault(held.number, []).append(fact.id)
+
+    def shown(self) -> list[Outgoing]:
+        """Tells the hub which own facts are shown; before they are published, so that frames say what they include."""
+        if not self._shown:
             return []
-        return [Outgoing("pending", {"subscription": held.number, "facts": [fact.id]})]
+        told, self._shown = self._shown, {}
+        waiting = [(held, ids) for number, ids in told.items() if (held := self.replica.numbered(number)) is not None]
+        found = [(held.number, [id_ for id_ in ids if id_ in held.pending]) for held, ids in waiting]
+        return [Outgoing("pending", {"subscription": number, "facts": ids}) for number, ids in found if ids]
 
     def rejected(self, ids: Iterable[bytes]) -> None:
         """The hub will never take these: they leave the overlay."""

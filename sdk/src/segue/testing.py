@@ -307,6 +307,7 @@ class FakeRuntime(Runtime):
         """The fact is shown, and reaches the fake hub at once unless it is down."""
         if held is not None:
             self.machine.own(held, fact)
+            self.machine.shown()  # the fake knows
         if not self._hub.down:
             self._hub.take(fact)
         if journalled is not None:
