@@ -107,8 +107,7 @@ class Runtime:
         if held is not None and not self.outbox.closed:
             # Shown before it can be published: a frame that includes it finds it in the overlay, and drops it by id.
             try:
-                with self._lock:
-                    self.machine.own(held, fact)
+                self.machine.own(held, fact)
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
         if self.outbox.offer(Offered(fact.id, b"", lane, journalled, fact)):

@@ -18,6 +18,7 @@ to send. Knows no protobuf: `wire` translates its messages.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -40,6 +41,8 @@ _NO_WORKSPACE: Final = (ValueError, TypeError, LookupError, AttributeError, Arit
 _NO_PLAN: Final = (PlanError, *_NO_WORKSPACE)
 PENDING_SHOWN: Final = 256
 """Own facts shown over one context at most; older ones wait unseen for the hub."""
+SHOWN_UNSAID: Final = 10_000
+"""Own facts shown that the hub was not told of, where a disk hangs; what it knows of those beyond it says unasked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ class Machine:
     errors: list[str] = field(default_factory=list)
     told: list[Callable[[], None]] = field(default_factory=list)
     _watches: dict[int, Watch] = field(default_factory=dict)
-    _shown: dict[int, list[bytes]] = field(default_factory=dict)
+    _shown: deque[tuple[Held, bytes]] = field(default_factory=lambda: deque(maxlen=SHOWN_UNSAID))
     _next: int = 1
     _seq: int = 0
 
@@ -165,7 +168,8 @@ class Machine:
 
     def disconnected(self) -> None:
         """The stream ended; what is held stays."""
-        self.state, self._shown = DOWN, {}  # a new stream states what is pending with each subscription
+        self.state = DOWN
+        self._shown.clear()  # a new stream states what is pending with each subscription
 
     def subscribe(self, identifier: Identifier, purpose: str) -> tuple[Held, list[Outgoing]]:
         """Begins to hold a customer, or finds what is held already."""
@@ -181,19 +185,21 @@ class Machine:
         return [Outgoing("unsubscribe", {"subscription": held.number})] if self.state != DOWN else []
 
     def own(self, held: Held, fact: Fact) -> None:
-        """Shows an own fact at once, until a frame includes it; `shown` says so to the hub."""
+        """Shows an own fact at once, until a frame includes it; `shown` says so to the hub. On any thread, at any time:
+        what comes just when a stream is opened is told twice, which says no more than once.
+        """
         held.show(fact, self.plan, PENDING_SHOWN)
         if self.state != DOWN:
-            self._shown.setdefault(held.number, []).append(fact.id)
+            self._shown.append((held, fact.id))
 
     def shown(self) -> list[Outgoing]:
         """Tells the hub which own facts are shown; before they are published, so that frames say what they include."""
-        if not self._shown:
-            return []
-        told, self._shown = self._shown, {}
-        waiting = [(held, ids) for number, ids in told.items() if (held := self.replica.numbered(number)) is not None]
-        found = [(held.number, [id_ for id_ in ids if id_ in held.pending]) for held, ids in waiting]
-        return [Outgoing("pending", {"subscription": number, "facts": ids}) for number, ids in found if ids]
+        told: dict[int, list[bytes]] = {}
+        while self._shown:
+            held, id_ = self._shown.popleft()
+            if id_ in held.pending and self.replica.numbered(held.number) is held:
+                told.setdefault(held.number, []).append(id_)
+        return [Outgoing("pending", {"subscription": number, "facts": ids}) for number, ids in told.items()]
 
     def rejected(self, ids: Iterable[bytes]) -> None:
         """The hub will never take these: they leave the overlay."""
