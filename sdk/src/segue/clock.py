@@ -60,10 +60,10 @@ class FactIds:
         self._drawn = 0
         self._tails: list[int] = []
 
-    def next(self) -> bytes:
-        """The next id: 48 bits of milliseconds, 12 of a counter, 62 of chance."""
+    def next(self, now: int = 0) -> bytes:
+        """The next id: 48 bits of milliseconds, 12 of a counter, 62 of chance; `now` where the clock was just read."""
         with self._lock:
-            ordinal = (self._now() // 1000) << 12
+            ordinal = ((now or self._now()) // 1000) << 12
             if ordinal <= self._last:
                 ordinal = self._last + 1
             self._last = ordinal

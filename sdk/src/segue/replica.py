@@ -144,7 +144,8 @@ class Held:
         """
         with self._gate:
             self.pending[fact.id] = fact
-            self.identity_pending = self.identity_pending or links_someone_new(self._base, fact)
+            if len(fact.identifiers) > 1:
+                self.identity_pending = self.identity_pending or links_someone_new(self._base, fact)
             if len(self.pending) > most:
                 for id_ in list(self.pending)[: max(1, most // 4)]:
                     del self.pending[id_]

@@ -42,6 +42,7 @@ from .domain.plan import Plan
 from .domain.shadow import pair_of, shadow_name, shadowed
 from .domain.verdict import Verdict
 from .errors import FactError, HeldBack
+from .forms import Forms
 from .outbox import ANALYTICS, MUST
 from .place import UNNEEDED, Place, ask, strict_caps, unreachable
 from .runtime import Runtime
@@ -77,6 +78,7 @@ class Session(Coordination):
         self._held = self._runtime.hold(identifiers[0], purpose)
         self._interaction: InteractionRef | None = None
         self._closed = False
+        self._forms = Forms()
         self._claims: dict[str, int] = {}
         self._renewed: dict[str, int] = {}
         self._exposed: set[str] = set()
@@ -304,6 +306,11 @@ class Session(Coordination):
             With `durable`: whether it is on this machine's disk. Where it is not, it may still come to be; `status()`
             tells. Without: False, as nobody waited to know.
         """
+        if occurred_at is None and not durable and self._forks == _forks[0]:
+            fact = self._forms.event(self._home, type, self.identifiers, self._interaction, properties, more)
+            if fact is not None:
+                self._offer(fact, ANALYTICS)
+                return False
         return self._tell(EVENT, type, properties or {}, occurred_at, ANALYTICS, more, durable=durable)
 
     def set_trait(self, name: str, value: Any) -> None:
@@ -357,6 +364,8 @@ class Session(Coordination):
             type_.encode()  # a text, and one that can be written
             fact = self._fact(kind, type_, {**properties, **more}, occurred_at)
             check(fact)
+            if kind == EVENT:
+                self._forms.keep(type_, self._runtime.plan, fact)
         except Exception as error:  # noqa: BLE001  # the host's own values: whatever they raise is counted, never raised
             self._touchpoint.count_refused(kind, type_, error)
             return False
@@ -376,8 +385,9 @@ class Session(Coordination):
         return fact
 
     def _offer(self, fact: Fact, lane: int, journalled: threading.Event | None = None) -> None:
-        self._touchpoint.told(fact)
-        self._runtime.offer(fact, lane, self._held, journalled)
+        if self._touchpoint.listeners:
+            self._touchpoint.told(fact)
+        self._home.offer(fact, lane, self._held, journalled)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
