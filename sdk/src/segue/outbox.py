@@ -64,6 +64,7 @@ class Outbox:
         offered, delivered: facts since the process began, adopted ones included.
         losses: facts that were lost, by reason.
         opened: whether that was tried, and what dead processes left was adopted.
+        closed: whether it takes no more.
         trouble: why the disk cannot be written, if so.
     """
 
@@ -92,7 +93,7 @@ class Outbox:
         self.delivered = 0
         self.losses: dict[str, int] = {}
         self.trouble = ""
-        self._closed = self._ended = False
+        self.closed = self._ended = False
         self._left = 0
         self._taken: dict[int, int] = {}
 
@@ -101,24 +102,19 @@ class Outbox:
     def offer(self, fact: Offered) -> bool:
         """Takes a fact, without I/O, for the next `journal`; returns False where it came too late, or too fast."""
         with self._gate:
-            if not self._closed and len(self._fresh) < FRESH_ROWS:
+            if not self.closed and len(self._fresh) < FRESH_ROWS:
                 ordinals = self._ordinals[fact.lane]
                 fact.producer, fact.ordinal = ordinals.producer, ordinals.take()
                 self.offered += 1
                 self._fresh.append(fact)
                 return True
-        self.lost("closed" if self._closed else "overrun")
+        self.lost("closed" if self.closed else "overrun")
         return False
-
-    @property
-    def closed(self) -> bool:
-        """Whether it takes no more."""
-        return self._closed
 
     def shut(self) -> None:
         """Takes no more: what is offered from here on is lost, and counted. What was offered will be journalled."""
         with self._gate:
-            self._closed = True
+            self.closed = True
 
     def lost(self, reason: str) -> None:
         """A fact was offered and could not even be taken: counted."""
@@ -179,7 +175,7 @@ class Outbox:
 
     def reopen(self) -> None:
         """Tries again where the disk could not be written at first."""
-        if self._journal is None and not self._closed:
+        if self._journal is None and not self.closed:
             self.open()
 
     # -- journalling ---------------------------------------------------------------------------------------------------

@@ -309,7 +309,9 @@ class Session(Coordination):
         if occurred_at is None and not durable and self._forks == _forks[0]:
             fact = self._forms.event(self._home, type, self.identifiers, self._interaction, properties, more)
             if fact is not None:
-                self._offer(fact, ANALYTICS)
+                if self._touchpoint.listeners:
+                    self._touchpoint.told(fact)
+                self._home.offer(fact, ANALYTICS, self._held)
                 return False
         return self._tell(EVENT, type, properties or {}, occurred_at, ANALYTICS, more, durable=durable)
 
@@ -385,9 +387,8 @@ class Session(Coordination):
         return fact
 
     def _offer(self, fact: Fact, lane: int, journalled: threading.Event | None = None) -> None:
-        if self._touchpoint.listeners:
-            self._touchpoint.told(fact)
-        self._home.offer(fact, lane, self._held, journalled)
+        self._touchpoint.told(fact)
+        self._runtime.offer(fact, lane, self._held, journalled)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

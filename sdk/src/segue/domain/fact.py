@@ -194,15 +194,18 @@ def properties_bytes(properties: dict[str, Any]) -> bytes:
 
 
 def decoded(properties: dict[str, Any]) -> dict[str, Any] | None:
-    """What `properties_bytes` makes of properties, decoded again; None where only decoding tells."""
+    """What `properties_bytes` makes of properties, decoded again; None where only decoding tells. They may be taken as
+    they are, and are not to be changed any more.
+    """
     for name, value in properties.items():
         if type(name) is not str or type(value) not in _AS_IT_IS:
             return None
-    return dict(sorted(properties.items())) if len(properties) > 1 else properties.copy()
+    return dict(sorted(properties.items())) if len(properties) > 1 else properties
 
 
 def like(form: Fact, id_: bytes, at: int, seq: int, properties: dict[str, Any]) -> Fact | None:
-    """An event like one that was checked; None where its details, or its instant, have to be looked at.
+    """An event like one that was checked, of details that nobody changes any more; None where they, or its instant,
+    have to be looked at.
 
     Raises:
         ValueError: what JSON, or UTF-8, does not have.
