@@ -148,6 +148,7 @@ def test_a_plan_that_an_sdk_cannot_run_is_refused_with_the_reason_and_the_last_g
 
 def test_where_grants_are_narrowed_the_sections_are_gone_from_replicas(hub: RunningHub, crew: Crew) -> None:
     chat, app = crew("chat"), crew("app")
+    chat.runtime().machine.keeps = True  # as where contexts are kept on disk: what came is there to look at
     with app.session(account="A-4") as teller, chat.session(account="A-4", wait=5) as customer:
         teller.track("transfer.failed", transfer_id="T")
         eventually(lambda: customer.context().journey("money_transfer").active)

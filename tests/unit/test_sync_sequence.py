@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.identifier import Identifier
+from segue.domain.section import Section
 from segue.sync import DOWN, GAPPED, PENDING_SHOWN, READY, Incoming, Machine
 from segue.v1 import sync_pb2
 from segue.wire_sync import incoming_from_wire, outgoing_to_wire
@@ -36,6 +37,17 @@ def test_messages_in_order_are_taken_in() -> None:
     for seq, version in ((2, 7), (3, 8)):
         made.received(Incoming("context", context(held.number, version), seq), 0)
     assert (made.state, held.version, made.errors) == (READY, 8, [])
+
+
+def test_the_sections_of_a_context_stay_only_where_contexts_are_kept_on_disk() -> None:
+    sections = [Section("envelope", b"[7,null,3,0]")]
+    for keeps in (False, True):
+        made = Machine("app-1", "test", keeps)
+        made.connected()
+        held, _ = made.subscribe(ANN, "service")
+        made.received(Incoming("context", context(held.number, 7, sections=sections), 1), 0)
+        assert (held.version, held.shown.content.facts) == (7, 3)
+        assert held.sections == (sections if keeps else ())
 
 
 def test_a_hole_ends_it_and_nothing_of_that_stream_is_taken_in_any_more() -> None:

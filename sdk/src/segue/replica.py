@@ -40,7 +40,7 @@ class Held:
         users: sessions that use it now.
         keep_until: our clock (microseconds) until which it stays without a session.
         latest: the snapshot that decisions were made on last.
-        sections: as received, for whoever keeps them on disk.
+        sections: as received, where contexts are kept on disk.
         answered: set once the hub has answered the first time.
         changed: an event of whoever waits for changes, put here by him; set with each.
     """

@@ -54,7 +54,8 @@ class Runtime:
         self, config: Config, system: System = SYSTEM, connect: Callable[[Config], Transport] = Transport
     ) -> None:  # fmt: skip
         self.config, self._system, self._connect, self.pid = config, system, connect, os.getpid()
-        self.machine = Machine(f"{config.touchpoint}-{self.pid}-{system.chance(3).hex()}", VERSION)
+        instance = f"{config.touchpoint}-{self.pid}-{system.chance(3).hex()}"
+        self.machine = Machine(instance, VERSION, keeps=config.persist_contexts)
         self.clock = system.now
         self.ids = FactIds(system)
         self.outbox = Outbox(config.state, config.touchpoint, *config.outbox_limits, system=system)

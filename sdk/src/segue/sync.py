@@ -128,6 +128,7 @@ class Machine:
 
     Attributes:
         instance: names the process.
+        keeps: whether contexts are kept on disk, and so the sections that they came in.
         replica: what is held.
         plan: the last good plan.
         refused: digest of a plan that cannot be run here, with the reason.
@@ -139,6 +140,7 @@ class Machine:
 
     instance: str
     sdk: str
+    keeps: bool = False
     replica: Replica = field(default_factory=Replica)
     plan: Plan = EMPTY
     plan_known: bool = False
@@ -304,7 +306,7 @@ class Machine:
             held.heard(at)
         else:
             sections: list[Section] = fields["sections"]
-            held.sections, held.plan = sections, fields["plan"]
+            held.sections, held.plan = sections if self.keeps else (), fields["plan"]
             received = fields.get("projected") or receive(sections)
             readable = fields["plan"] == self.plan.digest
             origin = Origin(self.incarnation, fields["version"], fields["plan"], readable)
