@@ -17,15 +17,15 @@ from segue.domain.decision_fact import answer_of, basis_of, details_of
 from segue.domain.fact import Fact
 from segue.domain.fold import fold
 from segue.domain.freshness import LIVE, MISSING, PERSISTED, SILENCE, STALE, freshness_at
-from segue.domain.grant import SERVICE
+from segue.domain.grant import SERVICE, Grant, everything
 from segue.domain.instant import NEVER, span
-from segue.domain.projection import NOBODY, Projected
-from segue.domain.section import dumps, plain
+from segue.domain.projection import NOBODY, Projected, project, receive
+from segue.domain.section import Section, dumps, plain
 from segue.domain.snapshot import REMEMBERED, Snapshot
 from segue.errors import NameUnknown
 from segue.replica import Held
 
-from tests.building import action, consent, fact, moment, plan, small, trait, who
+from tests.building import action, consent, decision, fact, moment, plan, small, trait, who
 
 PLAN = plan()
 NAMES = ("app", "ivr", "transfer.failed", "call.started", "web")
@@ -223,6 +223,82 @@ def test_a_snapshot_is_made_anew_where_anything_changed() -> None:
     assert held.snapshot(PLAN, False).version == 0
     assert held.snapshot(small(), False) is not held.snapshot(PLAN, False)
     assert held.snapshot(PLAN, True).strict
+
+
+def frame(facts: list[Fact], grant: Grant | None = None) -> list[Section]:
+    """The context of these facts as it arrives."""
+    return project(fold(PLAN, facts), PLAN, grant or everything("chat"), SERVICE, moment("0s"))[0]
+
+
+OFFER = {"kind": "offer.upsell", "topic": "t", "purpose": "marketing", "channel": "sms", "touchpoint": "chat"}
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.randoms(use_true_random=False))
+def test_what_outlives_a_frame_is_what_would_be_worked_out_anew(chance: random.Random) -> None:
+    """Frames of anything at all, decisions among them: answers and verdicts never are those of an older frame."""
+    held, facts, at = Held(1, who("account=A")[0], SERVICE), past(chance), moment("300h")
+    for number in range(12):
+        at += chance.choice((1, 1, 1_000_000, 3_600_000_000))
+        does = chance.random()
+        if does < 0.5:
+            facts.append(decision("chat.route", "x", at, "account=A"))
+        elif does < 0.6:
+            facts.append(consent("marketing", chance.choice(("granted", "denied")), at, "account=A"))
+        elif does < 0.7:
+            facts.append(action("offer.upsell", at, "account=A", seq=number, purpose="marketing", topic="t"))
+        elif does < 0.8:
+            facts.append(trait("in_arrears", chance.choice((True, False, 1, 0)), at, "account=A"))
+        elif does < 0.9:
+            facts.append(fact("transfer.failed", at, "account=A", seq=number, channel="ivr", transfer_id="T"))
+        sections = frame(facts)
+        held.take(receive(sections), (number + 1, "v", "c"), (), PLAN, at)
+        held.heard_at = at
+        question = Question("chat.route", asked_at_random(chance))
+        for _ in range(2):
+            lazy = Context.held(held.snapshot(PLAN, False), at, at, at, 0)
+            eager = Context(receive(sections), PLAN, at, freshness_at(at, at, 0), number + 1)
+            assert told(question, lazy) == told(question, eager)
+            assert judge(OFFER, lazy) == judge(OFFER, eager)
+            assert lazy.trait("in_arrears") is eager.trait("in_arrears")
+            assert lazy.content is held.shown.content
+
+
+def test_a_decision_that_comes_back_leaves_the_verdicts_and_everything_else_makes_them_anew() -> None:
+    facts = [fact("call.started", "1h", "account=A", channel="ivr"), consent("marketing", "granted", "1h", "account=A")]
+    held, at = Held(1, who("account=A")[0], SERVICE), moment("2h")
+
+    def arrived(version: int, *, narrow: bool = False) -> Snapshot:
+        grant = Grant(touchpoint="chat", reads={SERVICE: ("consents",)}) if narrow else None
+        held.take(receive(frame(facts, grant)), (version, "v", "c"), (), PLAN, at)
+        return held.snapshot(PLAN, False)
+
+    first = arrived(1)
+    judge(OFFER, Context.held(first, at, at, at, 0))
+    facts.append(decision("chat.route", "x", "90m", "account=A"))
+    second = arrived(2)
+    assert second is not first
+    assert (second.version, len(second.content.decisions)) == (2, 1)
+    assert second.judged is first.judged
+    assert second.judged
+    other = small()
+    assert not held.snapshot(other, False).judged  # another plan
+    assert not arrived(3).judged  # and back
+    judge(OFFER, Context.held(arrived(4), at, at, at, 0))
+    held.show(fact("call.started", "91m", "account=A", channel="app"), PLAN, 10)
+    assert not held.snapshot(PLAN, False).judged  # an own fact lies over it
+    held.drop(list(held.pending), PLAN)
+    for told_of in (
+        trait("in_arrears", True, "92m", "account=A"), consent("marketing", "denied", "93m", "account=A"),
+        action("offer.upsell", "94m", "account=A", purpose="marketing", topic="t"),
+        fact("call.started", "95m", "account=A", channel="app"),
+    ):  # fmt: skip
+        judge(OFFER, Context.held(arrived(5), at, at, at, 0))
+        assert held.latest.judged
+        facts.append(told_of)
+        assert not arrived(6).judged
+    judge(OFFER, Context.held(arrived(7), at, at, at, 0))
+    assert not arrived(8, narrow=True).judged
 
 
 def same(one: Projected, other: Projected) -> bool:

@@ -102,7 +102,9 @@ class Held:
         found = self.latest
         told = (found.version, found.strict) == (self.version, strict)
         if not told or found.projected is not self.shown or found.plan is not plan:
-            found = self.latest = Snapshot(self.shown, plan, self.version, strict)
+            projected = self.shown
+            made = Snapshot(projected, plan, self.version, strict)
+            found = self.latest = made.after(found) if found.judges_as(projected, plan, strict) else made
         return found
 
     def take(self, projected: Projected, name: tuple[int, str, str], included: Iterable[bytes], plan: Plan,

@@ -27,6 +27,8 @@ MAX_BYTES: Final = 64 * 1024
 """Bytes of a projected context; beyond, the oldest of the timeline are dropped, and said to be."""
 _ALWAYS: Final = ("envelope", "choices")
 """What leaves whatever is granted: what the customer chose binds everybody."""
+_NEVER_JUDGED: Final = frozenset(("decisions", "envelope", "timeline"))
+"""Sections that no expression, guardrail, journey or trait is read from; every frame brings others."""
 _TOLD_ELSEWHERE: Final = {CONSENT: "consents", SUBSCRIPTION: "subscriptions", ACTION: "actions"}
 """Facts of a timeline that are seen only by who may see the section that tells the same."""
 
@@ -67,6 +69,8 @@ class Projected:
         dropped: facts of the timeline left out for size.
         origin: where it came from.
         overlay: ids of the own facts that were laid over it, in that order.
+        judged: digest of the sections, as received, that guardrails and conditions can be read from; empty where own
+            facts lie over them, or where it was not received.
     """
 
     content: Content
@@ -76,6 +80,7 @@ class Projected:
     dropped: int = 0
     origin: Origin = NOWHERE
     overlay: tuple[bytes, ...] = ()
+    judged: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def outcomes_at(self) -> int:
@@ -259,7 +264,18 @@ def receive(sections: Sequence[Section]) -> Projected:
     audiences, guardrails, hidden, dropped = loaded.pop("outcomes", ({}, {}, (), 0))
     content = content_of(loaded)
     content.hidden = frozenset(hidden)
-    return Projected(content, content.hidden, _intervals(audiences), _intervals(guardrails), dropped)
+    return Projected(
+        content, content.hidden, _intervals(audiences), _intervals(guardrails), dropped, judged=_judged(sections)
+    )
+
+
+def _judged(sections: Sequence[Section]) -> bytes:
+    """The same for the same sections, whatever was decided meanwhile: a digest, as the sections are not kept."""
+    digest = hashlib.blake2b(digest_size=16)
+    for section in sections:
+        if section.name not in _NEVER_JUDGED:
+            digest.update(b"%d:%d:" % (len(section.name), len(section.data)) + section.name.encode() + section.data)
+    return digest.digest()
 
 
 def without_plan(projected: Projected) -> Projected:

@@ -74,6 +74,17 @@ class Snapshot:
         self.traits: dict[str, Asked] = {}
         self.judged: dict[tuple[str, ...], Judged] = {}
 
+    def judges_as(self, projected: Projected, plan: Plan, strict: bool) -> bool:
+        """Whether what is remembered here holds of another projection too: all that it can rest on is the same."""
+        mine = self.projected
+        same = bool(mine.judged) and mine.judged == projected.judged and mine.hidden == projected.hidden
+        return same and self.plan is plan and self.strict == strict
+
+    def after(self, before: Snapshot) -> Snapshot:
+        """This one, with what is remembered of another that judges the same (`judges_as`); they share it from here."""
+        self.running, self.seen, self.traits, self.judged = before.running, before.seen, before.traits, before.judged
+        return self
+
     def check_visible(self, section: str) -> None:
         """Refuses what was not granted."""
         if section in self.projected.hidden:
