@@ -19,14 +19,14 @@ import pytest
 import segue
 
 from tests.calling import Caller, calling, event
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, within
 from tests.faults.watched import anomalies, caught_up, log_in
 from tests.faults.wire_cutter import WireCutter, wire_cutter
 from tests.serving import serving
 from tests.streaming import Stream
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.fault, pytest.mark.trial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.trial, within(600)]
 
 PER_CYCLE = 20
 

@@ -18,12 +18,12 @@ from segue.v1 import event_service_pb2
 from segue.wire import fact_to_wire
 
 from tests.calling import Caller, event, refusal, retry_after
-from tests.faults.trial import Trial
+from tests.faults.trial import Trial, within
 from tests.faults.watched import log_in, resident
 from tests.serving import serving
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.fault, pytest.mark.trial, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.trial, within(600)]
 
 BATCH, DEADLINE, TIMES = 50, 5.0, 10
 _MARK, _NAME = bytes(range(100, 116)), "O-000000"
@@ -95,7 +95,7 @@ def closed_loop(offering: Offering, seconds: float, at_once: int) -> float:
 
 
 def test_f13_offered_ten_times_what_it_can_do_the_hub_goes_on_and_loses_nothing(tmp_path: Path) -> None:
-    trial = Trial("F13 ten times the load", small=3, ci=20, long=600)
+    trial = Trial("F13 ten times the load", small=3, ci=20, long=60)
     seconds = trial.size
     with serving(tmp_path) as hub:
         caller = Caller(hub.address, hub.key("app"))

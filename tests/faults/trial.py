@@ -1,6 +1,7 @@
 """A trial: one run of a fault test, with its size, its chance and its figures.
 
-Owns how large a trial is (`SEGUE_FAULTS`: small in `make test`, `ci` in `make faults`, `long` in `make faults-long`),
+Owns how large a trial is (`SEGUE_FAULTS`: small in `make test`, `ci` in `make faults`, `long` in `make faults-long`;
+`SEGUE_SIZE` for one trial alone that shall be of another size) and how long it may take (`within`),
 where its chance comes from (`SEGUE_SEED`), and how its figures are told: one line on the terminal and, where
 `SEGUE_FAULTS_REPORT` names a file, one line of JSON there; `python -m tests.faults.trial FILE` tells all of it. Knows
 nothing of what is tried, and asserts nothing.
@@ -15,6 +16,13 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
+
+
+def within(seconds: int) -> pytest.MarkDecorator:
+    """How long a trial may take, in seconds; the long size takes as long as it takes."""
+    return pytest.mark.timeout(0 if os.environ.get("SEGUE_FAULTS") == "long" else seconds)
 
 
 class Trial:
@@ -32,7 +40,7 @@ class Trial:
     def __init__(self, name: str, small: int, ci: int, long: int) -> None:
         self.name = name
         self.scale = os.environ.get("SEGUE_FAULTS") or "small"
-        self.size = {"small": small, "ci": ci, "long": long}[self.scale]
+        self.size = int(os.environ.get("SEGUE_SIZE") or {"small": small, "ci": ci, "long": long}[self.scale])
         self.seed = int(os.environ.get("SEGUE_SEED") or random.SystemRandom().randrange(1 << 32))
         self.chance = random.Random(self.seed)
         self._began = time.monotonic()
