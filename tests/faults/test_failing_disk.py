@@ -9,6 +9,7 @@ facts are taken again, without a restart.
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -34,6 +36,9 @@ from tests.waiting import eventually
 from tests.watch_checks import atomic
 
 pytestmark = [pytest.mark.fault, pytest.mark.trial]
+
+CYCLES_A_DISK = 10
+"""How often one disk of 16 MB is filled: what the hub keeps of each time, a megabyte and more, has to fit on it too."""
 
 
 def broken_by(hub: Serving, key: str, before: list[str], writers: int = 3) -> dict[str, float]:
@@ -126,65 +131,96 @@ def refused_key(hub: Serving) -> None:
     assert refused == ("RESOURCE_EXHAUSTED", "STORE_FULL")
 
 
+@dataclass
+class Filled:
+    """What came of a disk that was full again and again."""
+
+    acked: list[str]
+    ids: list[str]
+    unsound: list[str]
+    back: float
+    healthy: float
+
+
+def filled(hub: Serving, disk: Path, folder: Path, cycles: int, chance: random.Random) -> Filled:
+    """One process of a hub, whose disk is filled and emptied so many times."""
+    slowest = healthy = 0.0
+    hub.folder = folder
+    hub.start()
+    hub.push()
+    key = hub.key("app")
+    assert hub.process is not None
+    process = hub.process.pid
+    acked: list[str] = []
+    with calling(hub.address, key) as app, streaming(app) as stream, watched(hub.address) as health:
+        (first,) = facts = [event("transfer.started", "account=F-1", transfer_id="T")]
+        assert app.statuses(first) == ["ACCEPTED"]
+        acked += [fact.id.hex() for fact in facts]
+        stream.subscribe(1, "account=F-1")
+        stream.frame(1, lambda frame: frame.HasField("context"))
+        for _ in range(cycles):
+            fill(disk / "filler", chance.randint(0, 200_000))
+            asking = Asking(hub.address, key, "F-2", batch=20, size=2000)
+            asking.start()
+            eventually(lambda asking=asking: asking.refused, 20)  # type: ignore[misc]
+            eventually(lambda: not health.serving)
+            assert healthz(hub) == 503
+            refused_key(hub)
+            version = app.context("account=F-1").version
+            assert version > 0
+            assert not stream.ended.is_set()
+            asking.end()
+            assert {why for why, _ in asking.refused} == {("RESOURCE_EXHAUSTED", "STORE_FULL")}
+            acked += [id_ for id_, _ in asking.acked]
+            (disk / "filler").unlink()
+            freed = time.monotonic()
+            again = Asking(hub.address, key, "F-1", batch=1)
+            again.start()
+            eventually(lambda again=again: again.acked, 20)  # type: ignore[misc]
+            slowest = max(slowest, again.acked[0][1] - freed)
+            again.end()
+            eventually(lambda: health.serving, 20)
+            healthy = max(healthy, health.heard[-1][1] - freed)
+            assert healthz(hub) == 200
+            acked += [id_ for id_, _ in again.acked]
+            newest = app.context("account=F-1").version
+            stream.frame(1, lambda frame, wanted=newest: frame.context.version == wanted)  # type: ignore[misc]
+        assert not stream.ended.is_set()
+    assert hub.process.pid == process
+    assert hub.process.poll() is None
+    assert hub.stop() == 0
+    ids, unsound = in_store(hub.store)
+    unsound += atomic(stream.history, log_in(hub.store))
+    return Filled(acked, ids, unsound, slowest, healthy)
+
+
 def test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without_a_restart(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         in_namespace(test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without_a_restart.__name__)
         return
     trial = Trial("F5 disk full", small=2, ci=10, long=50)
     slowest = healthy = 0.0
-    with small_disk(tmp_path / "disk") as disk:
-        hub = Serving(disk, http_port=free_port())
-        hub.folder = tmp_path
-        hub.start()
-        hub.push()
-        key = hub.key("app")
-        assert hub.process is not None
-        process = hub.process.pid
-        acked: list[str] = []
-        with calling(hub.address, key) as app, streaming(app) as stream, watched(hub.address) as health:
-            (first,) = facts = [event("transfer.started", "account=F-1", transfer_id="T")]
-            assert app.statuses(first) == ["ACCEPTED"]
-            acked += [fact.id.hex() for fact in facts]
-            stream.subscribe(1, "account=F-1")
-            stream.frame(1, lambda frame: frame.HasField("context"))
-            for _ in range(trial.size):
-                fill(disk / "filler", trial.chance.randint(0, 200_000))
-                asking = Asking(hub.address, key, "F-2", batch=20, size=2000)
-                asking.start()
-                eventually(lambda asking=asking: asking.refused, 20)  # type: ignore[misc]
-                eventually(lambda: not health.serving)
-                assert healthz(hub) == 503
-                refused_key(hub)
-                version = app.context("account=F-1").version
-                assert version > 0
-                assert not stream.ended.is_set()
-                asking.end()
-                assert {why for why, _ in asking.refused} == {("RESOURCE_EXHAUSTED", "STORE_FULL")}
-                acked += [id_ for id_, _ in asking.acked]
-                (disk / "filler").unlink()
-                freed = time.monotonic()
-                again = Asking(hub.address, key, "F-1", batch=1)
-                again.start()
-                eventually(lambda again=again: again.acked, 20)  # type: ignore[misc]
-                slowest = max(slowest, again.acked[0][1] - freed)
-                again.end()
-                eventually(lambda: health.serving, 20)
-                healthy = max(healthy, health.heard[-1][1] - freed)
-                assert healthz(hub) == 200
-                acked += [id_ for id_, _ in again.acked]
-                newest = app.context("account=F-1").version
-                stream.frame(1, lambda frame, wanted=newest: frame.context.version == wanted)  # type: ignore[misc]
-            assert not stream.ended.is_set()
-        assert hub.process.pid == process
-        assert hub.process.poll() is None
-        assert hub.stop() == 0
-        ids, unsound = in_store(hub.store)
-        unsound += atomic(stream.history, log_in(hub.store))
-    counted = Counter(ids)
-    lost, doubled = sum(not counted[id_] for id_ in acked), sum(n > 1 for n in counted.values())
+    acknowledged = lost = doubled = 0
+    unsound: list[str] = []
+    for first in range(0, trial.size, CYCLES_A_DISK):
+        place = tmp_path / f"{first}"
+        place.mkdir()
+        with small_disk(place / "disk") as disk:
+            hub = Serving(disk, http_port=free_port())
+            try:
+                found = filled(hub, disk, place, min(CYCLES_A_DISK, trial.size - first), trial.chance)
+            finally:  # none is left behind where something did not hold
+                if hub.process is not None and hub.process.poll() is None:
+                    hub.kill()
+        counted = Counter(found.ids)
+        acknowledged += len(found.acked)
+        lost += sum(not counted[id_] for id_ in found.acked)
+        doubled += sum(n > 1 for n in counted.values())
+        unsound += found.unsound
+        slowest, healthy = max(slowest, found.back), max(healthy, found.healthy)
     trial.report(
         cycles=trial.size,
-        acknowledged=len(acked),
+        acknowledged=acknowledged,
         lost=lost,
         doubled=doubled,
         slowest_back_s=round(slowest, 2),
@@ -196,8 +232,8 @@ def test_f5_a_full_disk_refuses_facts_serves_reads_and_takes_facts_again_without
 def in_namespace(test: str) -> None:
     """The same test, where this user may mount a file system of its own."""
     done = subprocess.run(
-        ["unshare", "-Urm", sys.executable, "-m", "pytest", "-q", "-s", f"{__file__}::{test}"],
-        check=False, capture_output=True, text=True, timeout=110,
+        ["unshare", "-Urm", sys.executable, "-m", "pytest", "-q", "-s", "--timeout", "0", f"{__file__}::{test}"],
+        check=False, capture_output=True, text=True,
     )  # fmt: skip
     if "unshare" in done.stderr:
         pytest.skip("a small file system cannot be mounted here: run as root, or where user namespaces are allowed")
