@@ -29,6 +29,7 @@ KEPT_BYTES: Final = 64 * 1024 * 1024
 DEAD_AFTER: Final = 7 * 24 * 3600.0
 """Seconds that refused facts are kept for people to look at."""
 DEAD_ROWS: Final = 1000
+LANES: Final = 2
 LOST_ROWS: Final = 10_000
 """Runs of lost ordinals that are remembered at most; what is lost beyond stays a gap until its producer ends."""
 TOLD_AT_ONCE: Final = 200
@@ -237,13 +238,16 @@ class Journal:
         With `until`, only those journalled between two instants (seconds): whoever says otherwise has another clock.
         """
         but = ",".join(str(number) for number in spared)
-        between = f" AND at >= {since:.0f} AND at < {until:.0f}" if until else ""
+        waiting = f"FROM facts WHERE delivered IS NULL AND number NOT IN ({but})"
         with self._transaction() as run:
-            rows = run.execute(
-                "SELECT number, producer, ordinal, size FROM facts WHERE delivered IS NULL"  # noqa: S608  # numbers
-                f" AND number NOT IN ({but}){between} ORDER BY lane DESC, number LIMIT ?",
-                (count,),
-            ).fetchall()
+            rows: list[tuple[int, int, int, int]] = []
+            if until:
+                statement = f"SELECT number, producer, ordinal, size {waiting} AND at >= ? AND at < ?"  # noqa: S608  # numbers
+                rows = run.execute(f"{statement} ORDER BY lane DESC, number LIMIT ?", (since, until, count)).fetchall()
+            else:
+                statement = f"SELECT number, producer, ordinal, size {waiting} AND lane = ?"  # noqa: S608  # numbers
+                for lane in reversed(range(LANES)):  # each in the index's order, so that nothing is sorted
+                    rows += run.execute(f"{statement} ORDER BY number LIMIT ?", (lane, count - len(rows))).fetchall()
             run.executemany("DELETE FROM facts WHERE number = ?", [(number,) for number, _, _, _ in rows])
             for producer in sorted({row[1] for row in rows} - {0}):
                 ordinals = runs(ordinal for _, whose, ordinal, _ in rows if whose == producer)

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS facts (
   at REAL NOT NULL, delivered REAL, body BLOB NOT NULL, producer INTEGER NOT NULL, ordinal INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS waiting ON facts (lane, number) WHERE delivered IS NULL;
 CREATE INDEX IF NOT EXISTS ages ON facts (at) WHERE delivered IS NULL;
+CREATE INDEX IF NOT EXISTS kept ON facts (delivered, size) WHERE delivered IS NOT NULL;
 CREATE TABLE IF NOT EXISTS dead (
   id BLOB PRIMARY KEY, code TEXT NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS producers (
