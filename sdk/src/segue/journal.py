@@ -242,10 +242,10 @@ class Journal:
         with self._transaction() as run:
             rows: list[tuple[int, int, int, int]] = []
             if until:
-                statement = f"SELECT number, producer, ordinal, size {waiting} AND at >= ? AND at < ?"  # noqa: S608  # numbers
+                statement = f"SELECT number, producer, ordinal, size {waiting} AND at >= ? AND at < ?"
                 rows = run.execute(f"{statement} ORDER BY lane DESC, number LIMIT ?", (since, until, count)).fetchall()
             else:
-                statement = f"SELECT number, producer, ordinal, size {waiting} AND lane = ?"  # noqa: S608  # numbers
+                statement = f"SELECT number, producer, ordinal, size {waiting} AND lane = ?"
                 for lane in reversed(range(LANES)):  # each in the index's order, so that nothing is sorted
                     rows += run.execute(f"{statement} ORDER BY number LIMIT ?", (lane, count - len(rows))).fetchall()
             run.executemany("DELETE FROM facts WHERE number = ?", [(number,) for number, _, _, _ in rows])
