@@ -163,6 +163,7 @@ def others_tell(hub: RunningHub, name: str) -> None:
         assert app.statuses(event("transfer.failed", name, transfer_id="T")) == ["ACCEPTED"]
 
 
+@pytest.mark.unwatched("its link swallows messages: the hole in their numbers is what the SDK has to find")
 def test_a_frame_that_never_came_is_found_by_the_next_one_and_everything_held_is_stated_anew(
     hub: RunningHub, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_message_that_the_hub_never_heard_is_found_by_the_next_one_and_stated_
         eventually(lambda: first.context().count("transfer.failed") == 1)
 
 
+@pytest.mark.unwatched("its link swallows messages: the hole in their numbers is what the SDK has to find")
 def test_an_own_fact_in_the_overlay_survives_a_hole_and_is_counted_once(hub: RunningHub, tmp_path: Path) -> None:
     with linked(hub, tmp_path) as (link, chat):
         session = chat.session(account="SG-30", wait=5)
