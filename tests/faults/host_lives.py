@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import segue
+from segue.loading import CONNECTION, WIRE, load
+
+from tests.waiting import eventually
 
 SLOW: list[float] = []
 """Seconds of each call of the host's into the SDK."""
@@ -266,6 +269,44 @@ def few_descriptors(hub: str, key: str, state: str, count: int) -> None:
     tell(lives=[{"answers": answers, **ended(app, 40.0)}])
 
 
+def few_threads(hub: str, key: str, state: str, count: int, room: int = 4) -> None:
+    """There is room for so many megabytes of stacks, at first: for no thread, or for ours and not for gRPC's.
+
+    gRPC that can begin no thread ends the process.
+    """
+    load(WIRE)  # what is imported later needs memory too
+    load(CONNECTION)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    app = touchpoint(hub, key, state)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (taken + room * 1_000_000, hard))
+    answers = visit(app, "poor", count)
+    eventually(lambda: app.status()["trouble"] or app.status()["last_error"])
+    trouble = f"{app.status()['trouble']} {app.status()['last_error']}"
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+    def tried_again() -> bool:
+        app.session(account="rich", wait=0).close()
+        return not app.status()["trouble"]
+
+    eventually(tried_again)
+    answers += visit(app, "rich", count, 2.0)
+    tell(lives=[{"answers": answers, **ended(app, 40.0), "trouble": trouble}])
+
+
+def few_threads_for_good(hub: str, key: str, state: str, count: int) -> None:
+    """There is never room for a thread: what was told goes to the disk when the host closes, for the next process."""
+    load(WIRE)
+    app = touchpoint(hub, key, state)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 4_000_000, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    answers, outbox = visit(app, "poor", count), app.runtime().outbox
+    trouble = app.status()["trouble"]
+    app.close()
+    counts = {"offered": outbox.offered, "delivered": 0, "waiting": outbox.waiting, "losses": outbox.losses}
+    tell(lives=[{"answers": answers, **counts, "trouble": trouble}])
+
+
 def plain(hub: str, key: str, state: str, count: int) -> None:
     """As a script does it; what is hostile is around it."""
     app = touchpoint(hub, key, state)
@@ -279,7 +320,8 @@ KINDS: dict[str, Callable[[str, str, str, int], None]] = {
     "fork": lambda *about: pool("fork", *about),
     "daemonized": daemonized, "daemonized_late": daemonized_late, "threads": threads, "own_loop": own_loop,
     "greenlets": greenlets, "plain": plain, "unattended": unattended, "state_gone": state_gone,
-    "few_descriptors": few_descriptors,
+    "few_descriptors": few_descriptors, "few_threads": few_threads, "few_threads_for_good": few_threads_for_good,
+    "few_threads_of_grpc": lambda *about: few_threads(*about, room=100),
 }  # fmt: skip
 
 if __name__ == "__main__":

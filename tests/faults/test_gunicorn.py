@@ -94,7 +94,7 @@ def swept(hub: Serving, state: Path) -> None:
     """The next process on the same machine: adopts what the dead left, and delivers it."""
     with_state = segue.Touchpoint("app", hub=hub.address, key=hub.key("app"), state=state)
     with_state.runtime()
-    assert with_state.flush(30), with_state.status()
+    assert with_state.flush(90), with_state.status()
     with_state.close()
 
 

@@ -147,6 +147,34 @@ def test_f14_a_host_without_a_descriptor_to_spare_recovers(tmp_path: Path) -> No
         reckoned(trial, hub, said, 2 * trial.size)
 
 
+@pytest.mark.parametrize("kind", ["few_threads", "few_threads_of_grpc"])
+def test_f14_a_host_that_may_have_no_more_threads_is_not_raised_into_nor_ended_and_recovers(
+    kind: str, tmp_path: Path
+) -> None:
+    """Regression: `session` raised RuntimeError; where only gRPC found no thread, gRPC ended the whole process."""
+    trial = Trial(f"F14 {kind}", small=5, ci=50, long=500)
+    with serving(tmp_path) as hub:
+        said = lived(hub, kind, tmp_path / "state", trial.size)
+        (life,) = said["lives"]
+        assert "no more threads" in life["trouble"]
+        reckoned(trial, hub, said, 2 * trial.size)
+
+
+def test_f14_a_host_that_never_gets_a_thread_leaves_its_facts_to_the_next_process(tmp_path: Path) -> None:
+    trial = Trial("F14 no thread ever", small=5, ci=50, long=500)
+    with serving(tmp_path) as hub:
+        (life,) = lived(hub, "few_threads_for_good", tmp_path / "state", trial.size)["lives"]
+        assert "no more threads" in life["trouble"]
+        assert (life["offered"], life["waiting"], life["losses"]) == (trial.size, trial.size, {})
+        swept(hub, tmp_path / "state")
+        sums = books(hub)
+        hub.stop()
+        counted = Counter(fact.id for _, fact in log_in(hub.store))
+    trial.report(in_log=len(counted), missing=sums["missing"])
+    assert (len(counted), sum(counted.values())) == (trial.size, trial.size)
+    assert (sums["missing"], sums["arrived"]) == (0, trial.size)
+
+
 @contextmanager
 def read_only(folder: Path) -> Iterator[Path]:
     """A file system that nobody can write to, not even root."""

@@ -26,6 +26,7 @@ from .errors import ConfigError
 from .listening import Listeners, Listening
 from .loading import CONNECTION, WIRE, load
 from .outbox import MUST, Offered, Outbox
+from .own_thread import OwnThreads, with_signals
 from .persistence import Persistence
 from .publisher import Publisher
 from .replica import Held
@@ -73,20 +74,16 @@ class Runtime:
         self._sent, self._heard, self._asked_ms = 0, 0.0, 0
         self._next_status, self.pause = system.ticks() + 1.0, Reconnection().pause
         self.claimants: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._threads: list[threading.Thread] = []
+        self._threads = OwnThreads(system.ticks)
         if config.hub:
             self.machine.plan = WAITING
-        plan = self.persistence.plan()
-        if plan is not None:
+        if (plan := self.persistence.plan()) is not None:
             self.machine.plan, self.machine.plan_known = plan, True
 
     def start(self) -> None:
         """Begins to work; connects only once something needs the hub."""
         targets = [("segue-worker", self._work)] + ([("segue-stream", self._stream)] if self.config.hub else [])
-        for name, target in targets:
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._threads.begin(*targets)
 
     @property
     def plan(self) -> Plan:
@@ -123,6 +120,7 @@ class Runtime:
 
     def hold(self, identifier: Identifier, purpose: str) -> Held:
         """Begins to hold a customer, or finds what is held."""
+        self._threads.try_again()
         with self._lock:
             held, messages = self.machine.subscribe(identifier, purpose)
             held.users += 1
@@ -173,6 +171,7 @@ class Runtime:
             self._wake.wait(0.25 if self.outbox.waiting or self.outbox.unjournalled else 1.0)
             closing = self._closing.is_set()  # asked before the work: all that was offered until then is journalled
             self.work()
+            self._threads.worked()
             if closing:
                 return self.outbox.close()
 
@@ -259,8 +258,8 @@ class Runtime:
             began, answered = self._system.ticks(), False
             try:
                 answered = self._converse()
-            except Exception:  # the host must never notice: say so, connect anew
-                log.exception("segue: the stream failed and is opened anew")
+            except Exception as error:  # the host must never notice: say so, connect anew
+                log.warning("segue: %s; connecting anew", error, exc_info=not isinstance(error, StreamBroken))
             if self._closing.is_set():
                 return
             lasted, goodbye = self._system.ticks() - began, self.machine.goodbye_ms / 1000
@@ -325,7 +324,8 @@ class Runtime:
     @staticmethod
     def _tell(tell: Callable[[], None]) -> None:
         try:
-            tell()
+            with with_signals():
+                tell()
         except Exception:  # the host's own code: said, and the stream goes on
             log.exception("segue: an audience's listener failed")
 
@@ -366,12 +366,12 @@ class Runtime:
             call = self._call
         if call is not None:
             call.end(drained=heard)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(LAST_WORK)
+        self._threads.join(LAST_WORK)
         if self._transport is not None:
             self._transport.close()
-        if not any(thread.is_alive() for thread in self._threads[:1]):  # else its disk hangs, and ends when that does
+        if not self._threads.begun and not self.outbox.opened:
+            self.outbox.open()  # no thread could ever begin: what was told is kept, as far as the disk takes it
+        if not self._threads.works:  # else its disk hangs, and ends when that does
             self.outbox.close()
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
         self.persistence.close()
@@ -395,6 +395,6 @@ class Runtime:
             "waiting": self.outbox.waiting + self.outbox.unjournalled,
             "losses": dict(self.outbox.losses),
             "outbox": str(self.outbox.path or ""),
-            "trouble": self.outbox.trouble,
+            "trouble": self.outbox.trouble or self._threads.trouble(self.outbox.unjournalled),
             "errors": list(machine.errors),
         }

@@ -17,6 +17,7 @@ from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.tally import Tally
 from .domain.verdict import Verdict as GuardrailVerdict
+from .own_thread import room
 from .retry_hint import DETAILS, asked_pause
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _OPTIONS: Final = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 PUBLISH_DEADLINE: Final = 10.0
+THREADS: Final = 16
+"""That gRPC may want for a channel. Where it can have none it does not fail, it ends the whole process."""
 UNDELIVERABLE: Final = -1
 """In place of a backoff: the hub cannot read this batch, now or later."""
 
@@ -65,6 +68,9 @@ class Transport:
     Args:
         config: where the hub is.
         channel: one to the hub that is there already; a new one where not given.
+
+    Raises:
+        StreamBroken: gRPC would find no threads here.
     """
 
     def __init__(self, config: Config, channel: grpc.Channel | None = None) -> None:
@@ -72,6 +78,10 @@ class Transport:
 
         from .v1 import event_service_pb2_grpc, reservation_service_pb2_grpc, sync_pb2_grpc
 
+        if channel is None and not room(THREADS):
+            raise StreamBroken(
+                "this process may have no more threads: gRPC needs some of its own, or it ends the process"
+            )
         if channel is not None:
             self._channel = channel
         elif config.plaintext:
