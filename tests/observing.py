@@ -66,6 +66,7 @@ class ObservedStream:
         self.over = False
         self._incarnation = ""
         self._seen = 0
+        self._stated_again: set[int] = set()
 
     # -- what a runtime asks of a call ---------------------------------------------------------------------------------
 
@@ -76,6 +77,8 @@ class ObservedStream:
             self._incarnation = request.hello.incarnation
         elif kind == "subscribe":
             asked = request.subscribe
+            if asked.subscription in self.history.identifiers:
+                self._stated_again.add(asked.subscription)
             if asked.subscription not in self.history.identifiers and asked.version:
                 self.history.held[asked.subscription] = (asked.version, asked.view, asked.customer)
             self.history.identifiers[asked.subscription] = identifier_from_wire(asked.identifier)
@@ -115,19 +118,27 @@ class ObservedStream:
         if len(self.history.messages) != self._seen:
             self._seen = len(self.history.messages)
             judged["at every moment"] += 1
-            found = watch_checks.ordered(self.history) + watch_checks.unique(self.history)
+            found = watch_checks.ordered(self.history) + watch_checks.unique(self._stated_once())
             self.wrong += [one for one in found if one not in self.wrong]
         return [f"{self.touchpoint} at {self.address}: {one}" for one in self.wrong]
 
+    def _stated_once(self) -> History:
+        """Without what was stated again amid the stream, as it is after a bookmark: the answer may be one that was on
+        its way already.
+        """
+        once = {n: name for n, name in self.history.identifiers.items() if n not in self._stated_again}
+        return History(once, self.history.held, self.history.messages)
+
     def atomic(self) -> None:
         """Every context that came was whole, by the log; of a process of its own once that has ended."""
+        history = self._now(dict.fromkeys(self.history.identifiers))  # what comes from here on, the log may not have
         log = _log_of(self.hub)
         if log is None:
             return
         if isinstance(self.hub, Serving) and any(fact.kind in STATEMENTS for _, fact in log):
             return  # nobody here knows where the units of writing end, which decide who is who in between
         judged["atomic"] += 1
-        found = watch_checks.atomic(self.history, log, _whose(log, self._plan, self.hub))
+        found = watch_checks.atomic(history, log, _whose(log, self._plan, self.hub))
         self.wrong += [one for one in found if one not in self.wrong]
 
     def settled(self, runtime: Runtime) -> None:

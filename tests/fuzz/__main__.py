@@ -20,7 +20,8 @@ CORPUS = HERE / "corpus"
 FINDINGS = HERE / "findings"
 CPU = 0.1
 MEMORY_MB = 64
-NAMES = ("frames", "facts", "expressions", "plans", "mappings", "imports", "journals", "hints", "requests")
+NAMES = ("frames", "facts", "expressions", "plans", "mappings", "imports", "journals", "hints", "requests",
+         "keys", "names")  # fmt: skip
 
 
 def one(name: str, folder: str, seconds: int) -> None:

@@ -107,6 +107,19 @@ def journals() -> None:
         put("journals", "no-database", b"nothing of ours")
 
 
+def names() -> None:
+    """Keys and identifiers; `no-text` and `kind-no-text` were found by fuzzing."""
+    put("keys", "one", b"Bearer segue_app_A_Q4gOcQxJgEcj6VKFtEE6hq4aRB3AlN4JaaOCGFcyw")
+    put("keys", "no-text", b"Bearer \xff\xfe")
+    put("keys", "none", b"Basic YTpi")
+    for number, text in enumerate(
+        ("account=A-1009", "phone=+41 (0)79 123 45 67", "email=Ann@Example.COM", "phone=00417912345", "cookie=",
+         "=x", "2h", "1.5d", "phone=\u0661\u0662\u0663", "email=\u0130@x")
+    ):  # fmt: skip
+        put("names", f"n{number}", text.encode())
+    put("names", "kind-no-text", b"\xa0hone=|")
+
+
 def hints() -> None:
     """A status with all its details."""
     status = status_pb2.Status(code=8, message="full")
@@ -120,5 +133,5 @@ def hints() -> None:
 
 
 if __name__ == "__main__":
-    for write in (facts, streams, texts, journals, hints):
+    for write in (facts, streams, texts, journals, hints, names):
         write()

@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
+from segue.config import load
 from segue.domain.expression import ExpressionError
 from segue.domain.fold import fold
 from segue.domain.grant import everything
+from segue.domain.identifier import parse_identifier
+from segue.domain.instant import span
 from segue.domain.plan import Plan
 from segue.domain.tally import Tally
-from segue.errors import FactError
+from segue.errors import ConfigError, FactError
 from segue.outbox import Offered, Outbox
 from segue.retry_hint import asked_pause
 from segue.sync import Machine, prepare
 from segue.v1 import event_service_pb2, sync_pb2
-from segue.wire import fact_from_bytes, fact_from_wire, fact_to_bytes, identifier_from_wire, stamped
+from segue.wire import fact_from_bytes, fact_from_wire, fact_to_bytes, identifier_from_wire, identifier_to_wire, stamped
 from segue.wire_sync import incoming_from_wire, outgoing_to_wire
 from segue_hub.checking.expression import Checker, ExpressionFlawed, check_row_expression
 from segue_hub.checking.plan_check import check_plan, read_directory
@@ -32,9 +35,12 @@ from segue_hub.importing.mapping import Mapper
 from segue_hub.importing.mapping_check import MappingInvalid, load_mapping
 from segue_hub.importing.reader import Unreadable, rows
 from segue_hub.importing.value import RowScope, compiled
+from segue_hub.server.gate import bearer
 from segue_hub.services.admission import Admission
 from segue_hub.services.failure import Refusal
 from segue_hub.services.sequences import checked
+from segue_hub.services.touchpoints import Touchpoints
+from segue_hub.storage.memory import MemoryStore
 
 from tests.joining import EXAMPLE
 
@@ -206,8 +212,34 @@ def requests(data: bytes) -> None:
             plan().kinds.normal(identifier_from_wire(request.subscribe.identifier))
 
 
+@cache
+def _touchpoints() -> Touchpoints:
+    return Touchpoints(MemoryStore(), lambda: AT)
+
+
+def keys(data: bytes) -> None:
+    """What a caller says who it is, as gRPC and HTTP read the bytes of a header: nobody, where no key is issued."""
+    for text in (data.decode("latin-1"), data.decode("utf-8", "surrogateescape"), data.decode("utf-8", "replace")):
+        assert _touchpoints().owner(bearer((("authorization", text),))) is None
+        assert _touchpoints().owner(text.removeprefix("Bearer ")) is None
+        with contextlib.suppress(ConfigError):
+            load("app", hub="hub:1", key=text)
+
+
+def names(data: bytes) -> None:
+    """Who somebody is, as people and hosts write it: `kind=value`, and by the plan's kinds."""
+    text = data.decode("utf-8", "surrogateescape")
+    with contextlib.suppress(FactError):
+        name = plan().kinds.normal(parse_identifier(text))
+        assert plan().kinds.normal(name) == name, "what is normal stays as it is"
+        assert identifier_from_wire(identifier_to_wire(name)) == name
+    with contextlib.suppress(ValueError):  # no duration
+        span(text)
+
+
 _NAMES: Final = {identifier_from_wire(sync_pb2.Subscribe(identifier={"kind": "account", "value": "A-1"}).identifier)}
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "frames": frames, "facts": facts, "expressions": expressions, "plans": plans, "mappings": mappings,
     "imports": imports, "journals": journals, "hints": hints, "requests": requests,
+    "keys": keys, "names": names,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -93,3 +94,14 @@ def test_metrics_and_health_tell_how_the_hub_is(hub: RunningHub) -> None:
     assert 'segue_facts_total{result="accepted"}' in text
     assert "segue_serving 1.0" in text
     assert call(f"{hub.http}/healthz") == (200, '{"serving": true}')
+
+
+def test_a_key_that_is_no_text_is_no_key(hub: RunningHub) -> None:
+    """Regression (found by fuzzing): it was an internal error."""
+    for path in ("/v1/events", "/v1/decide", "/v1/reserve"):
+        with socket.create_connection(("127.0.0.1", int(hub.http.rsplit(":", 1)[1])), timeout=10) as line:
+            line.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\nConnection: close\r\n".encode()
+                + b"Authorization: Bearer \xff\xfe\r\n\r\n{}"
+            )
+            assert line.recv(1000).split(b"\r\n")[0] == b"HTTP/1.1 401 Unauthorized"

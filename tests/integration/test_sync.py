@@ -228,7 +228,6 @@ def test_a_revoked_touchpoint_keeps_deciding_on_what_it_holds_and_says_why_it_he
         assert app.status()["waiting"] == 1
 
 
-@pytest.mark.unwatched("its replica is led astray, and the same version is told again to heal it")
 def test_a_bookmark_finds_a_replica_that_went_astray_and_heals_it(
     hub: RunningHub, crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:

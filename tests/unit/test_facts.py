@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.fact import EVENT, TRAIT, Fact, check, derived_id
 from segue.domain.fold import fold
+from segue.domain.identifier import Identifier
 from segue.domain.section import decode, encode
 from segue.errors import FactError
 
@@ -66,3 +67,10 @@ def test_an_imported_id_is_that_of_its_time_and_source() -> None:
     assert len({first, derived_id(BEGIN, "crm.csv", "row 8"), derived_id(BEGIN, "erp.csv", "row 7")}) == 3
     assert first < derived_id(BEGIN + 1000, "crm.csv", "row 1")
     assert (first[6] >> 4, first[8] >> 6) == (8, 2)
+
+
+def test_a_kind_of_identifier_that_is_no_text_is_refused_as_a_value_is() -> None:
+    """Regression (found by fuzzing): it passed, and could not be written to the wire."""
+    for name in (Identifier("kind\udca0", "1"), Identifier("account", "1\udca0")):
+        with pytest.raises(FactError, match="no UTF-8"):
+            PLAN.kinds.normal(name)

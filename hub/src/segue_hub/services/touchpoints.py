@@ -32,7 +32,7 @@ def _not_reserved(touchpoint: str) -> None:
 
 def hash_of(key: str) -> bytes:
     """What is kept of a key. Keys are random 256-bit texts, so a plain hash cannot be guessed back."""
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()  # a header may hold any bytes: no key has them
 
 
 class Touchpoints:

@@ -115,6 +115,7 @@ class IdentifierKinds:
         """
         kind, value = identifier
         try:
+            kind.encode()
             value.encode()
         except UnicodeEncodeError as error:
             raise FactError(f"{kind!r} is no UTF-8: {error.reason}", field="identifiers") from None
