@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import segue
+from segue.loading import CONNECTION, load
 from segue.own_thread import AGAIN, OwnThreads, room, with_signals
 
 from tests.waiting import eventually
@@ -90,3 +92,15 @@ def test_a_worker_that_is_never_let_run_is_said_to_be_so() -> None:
     assert "done nothing for 60 s" in threads.trouble(3)
     threads.worked()
     assert threads.trouble(3) == ""
+
+
+def test_where_eventlet_has_patched_threads_nothing_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression (found with eventlet 0.41, which is no dependency): gRPC froze the whole process for ever."""
+    for patched in (False, True):
+        stand_in = SimpleNamespace(is_monkey_patched=lambda what, patched=patched: patched)
+        monkeypatch.setitem(sys.modules, "eventlet.patcher", stand_in)
+        if patched:
+            with pytest.raises(RuntimeError, match="eventlet has patched"):
+                load(CONNECTION)
+        else:
+            load(CONNECTION)

@@ -30,10 +30,21 @@ os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after
 def load(modules: tuple[str, ...]) -> None:
     """Imports modules, once; never call it under a lock that a host's thread may want."""
     with _guard:
+        if "grpc" in modules:
+            _refuse_eventlet()
         for name in modules:
             import_module(name)
         if "grpc" in modules:
             _yield_to_gevent()
+
+
+def _refuse_eventlet() -> None:
+    """Where eventlet has made threads greenlets, gRPC would hold up the whole process for ever: it cannot be told."""
+    patched = sys.modules.get("eventlet.patcher")
+    if patched is not None and patched.is_monkey_patched("thread"):
+        raise RuntimeError(
+            "eventlet has patched this process, where gRPC cannot work: facts are kept on disk, see docs"
+        )
 
 
 def _yield_to_gevent() -> None:
