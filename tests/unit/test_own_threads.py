@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,10 @@ def blocked(thread: int, process: int | str = "self") -> set[int]:
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
+def blocks_all(thread: int) -> bool:
+    return blocked(thread) >= ENDS
+
+
 def test_no_signal_of_the_host_comes_to_our_threads(tmp_path: Path) -> None:
     """Regression (found with uWSGI): its handler, in C, ended the process in two threads at once, which never ended."""
     app = segue.Touchpoint("app", hub="127.0.0.1:1", key="k", state=tmp_path)
@@ -38,7 +43,7 @@ def test_no_signal_of_the_host_comes_to_our_threads(tmp_path: Path) -> None:
         assert len(ours) == 2
         for thread in ours:
             assert thread.native_id is not None
-            eventually(lambda number=thread.native_id: blocked(number) >= ENDS)
+            eventually(partial(blocks_all, thread.native_id))
             assert not blocked(thread.native_id) & {signal.SIGSEGV, signal.SIGABRT}
         assert not blocked(os.getpid()) & ENDS
     finally:
