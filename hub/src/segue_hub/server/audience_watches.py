@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from segue.domain.grant import SERVICE
@@ -44,6 +45,10 @@ class Watching:
     plans: Plans
     fan_out: FanOut
     store: Store
+
+
+def _to_nobody(watch: int, code: str, reason: str) -> None:
+    """Stands where a stream has ended."""
 
 
 class AudienceWatches:
@@ -103,7 +108,7 @@ class AudienceWatches:
             self._refused(number, feed, error)
             return
         if self._feeds.get(number) is feed:
-            feed.open(lambda: audiences.watched(feed.audience))
+            feed.open(partial(audiences.watched, feed.audience))
         else:  # meanwhile the client asked for another one under this number
             audiences.unwatch(feed.audience, feed.tell)
 
@@ -193,9 +198,10 @@ class AudienceWatches:
         self._hub.fan_out.audience_dropped += changes
 
     async def close(self) -> None:
-        """The stream ended."""
+        """The stream ended. Nothing of it is referred to any more: the hub never seeks cycles among what is old."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for number in list(self._feeds):
             self._unwatch(number)
+        self._refuse = _to_nobody
