@@ -123,14 +123,13 @@ class SqliteStore(LinkReader):
         try:
             if self._full:  # the log itself may be what takes the space: once it is written back, it begins anew
                 self._full, self._log_pages = False, _CHECKPOINT_PAGES
-                self._checkpoint()
+            self._checkpoint()  # not after a commit: what is durable is acknowledged, and folded, meanwhile
             run("BEGIN IMMEDIATE")
             unit = SqliteUnit(self._writer, self._sql, self._leaf_index)
             try:
                 yield unit
                 unit.flush()
                 run("COMMIT")
-                self._checkpoint()
             except BaseException:  # whatever it was: nothing of the unit may stay
                 if self._writer.in_transaction:
                     run("ROLLBACK")
