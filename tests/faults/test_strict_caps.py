@@ -94,6 +94,11 @@ class Field:
             connection.close()
         return [(position, fact_from_bytes(body)) for position, body in rows]
 
+    def _at_most_one(self, names: set[Identifier]) -> list[tuple[int, Fact]]:
+        """The facts of some names; none where a grant found another one standing."""
+        facts = [(p, f) for p, f in self.log() if not names.isdisjoint(f.identifiers)]
+        return facts if most_standing(facts) <= 1 else []
+
     def sent_to(self, who: list[dict[str, str]]) -> list[str]:
         """The reservations under which something went out to a customer."""
         return [id_ for whom, _, id_ in self.rivals.sent() if whom in {str(w).replace("'", '"') for w in who}]
@@ -103,8 +108,8 @@ class Field:
         sent = self.sent_to(who)
         assert len(sent) <= at_most, sent
         names = {Identifier(kind, value) for each in who for kind, value in each.items()}
-        facts = [(p, f) for p, f in self.log() if not names.isdisjoint(f.identifiers)]
-        assert most_standing(facts) <= 1
+        # Who gave up waiting was answered by nobody: what the hub takes back, or is given back, may still be on its way.
+        facts = eventually(lambda: self._at_most_one(names))
         granted = {f.id.hex() for _, f in facts if f.kind == RESERVATION and f.properties["status"] == "granted"}
         assert set(sent) <= granted, "what goes out has a place of its own"
         for answer in told:

@@ -138,15 +138,15 @@ def broken(app: Caller, hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> str
     """A customer whose context cannot be made into a message."""
     app.send(event("x", "account=H-5-broken"))
     known = hub.hub.contexts.find(parse_identifier("account=H-5-broken"))
-    message = Projections.message
+    encoded = Projections.encoded
 
     def failing(self: Projections, customer: int, *more: Any) -> Any:
         assert known is not None
         if customer == known.customer:
             raise ValueError("cannot be sent")
-        return message(self, customer, *more)
+        return encoded(self, customer, *more)
 
-    monkeypatch.setattr(Projections, "message", failing)
+    monkeypatch.setattr(Projections, "encoded", failing)
     return "account=H-5-broken"
 
 

@@ -29,8 +29,12 @@ def replay(seed: int, kind: str = "") -> str:
 
 def one(seed: int, kind: str = "") -> Report:
     """One history, without the hub's own log."""
+    before = structlog.get_config()["wrapper_class"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return simulate(seed, **KINDS.get(kind, {}))
+    try:
+        return simulate(seed, **KINDS.get(kind, {}))
+    finally:
+        structlog.configure(wrapper_class=before)
 
 
 def main(arguments: list[str] | None = None) -> int:

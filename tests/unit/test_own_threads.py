@@ -36,10 +36,11 @@ def blocks_all(thread: int) -> bool:
 
 def test_no_signal_of_the_host_comes_to_our_threads(tmp_path: Path) -> None:
     """Regression (found with uWSGI): its handler, in C, ended the process in two threads at once, which never ended."""
+    before = threading.enumerate()
     app = segue.Touchpoint("app", hub="127.0.0.1:1", key="k", state=tmp_path)
     app.wait_ready(0)
     try:
-        ours = [thread for thread in threading.enumerate() if thread.name in ("segue-worker", "segue-stream")]
+        ours = [t for t in threading.enumerate() if t not in before and t.name in ("segue-worker", "segue-stream")]
         assert len(ours) == 2
         for thread in ours:
             assert thread.native_id is not None

@@ -230,7 +230,7 @@ def frame(facts: list[Fact], grant: Grant | None = None) -> list[Section]:
     return project(fold(PLAN, facts), PLAN, grant or everything("chat"), SERVICE, moment("0s"))[0]
 
 
-OFFER = {"kind": "offer.upsell", "topic": "t", "purpose": "marketing", "channel": "sms", "touchpoint": "chat"}
+OFFER = Action("offer.upsell", "t", "marketing", "sms")
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -259,7 +259,7 @@ def test_what_outlives_a_frame_is_what_would_be_worked_out_anew(chance: random.R
             lazy = Context.held(held.snapshot(PLAN, False), at, at, at, 0)
             eager = Context(receive(sections), PLAN, at, freshness_at(at, at, 0), number + 1)
             assert told(question, lazy) == told(question, eager)
-            assert judge(OFFER, lazy) == judge(OFFER, eager)
+            assert list(spoken(OFFER, lazy, "", "chat")) == judge(OFFER.asked("") | {"touchpoint": "chat"}, eager)
             assert lazy.trait("in_arrears") is eager.trait("in_arrears")
             assert lazy.content is held.shown.content
 
@@ -274,7 +274,7 @@ def test_a_decision_that_comes_back_leaves_the_verdicts_and_everything_else_make
         return held.snapshot(PLAN, False)
 
     first = arrived(1)
-    judge(OFFER, Context.held(first, at, at, at, 0))
+    spoken(OFFER, Context.held(first, at, at, at, 0))
     facts.append(decision("chat.route", "x", "90m", "account=A"))
     second = arrived(2)
     assert second is not first
@@ -284,7 +284,7 @@ def test_a_decision_that_comes_back_leaves_the_verdicts_and_everything_else_make
     other = small()
     assert not held.snapshot(other, False).judged  # another plan
     assert not arrived(3).judged  # and back
-    judge(OFFER, Context.held(arrived(4), at, at, at, 0))
+    spoken(OFFER, Context.held(arrived(4), at, at, at, 0))
     held.show(fact("call.started", "91m", "account=A", channel="app"), PLAN, 10)
     assert not held.snapshot(PLAN, False).judged  # an own fact lies over it
     held.drop(list(held.pending), PLAN)
@@ -293,11 +293,11 @@ def test_a_decision_that_comes_back_leaves_the_verdicts_and_everything_else_make
         action("offer.upsell", "94m", "account=A", purpose="marketing", topic="t"),
         fact("call.started", "95m", "account=A", channel="app"),
     ):  # fmt: skip
-        judge(OFFER, Context.held(arrived(5), at, at, at, 0))
+        spoken(OFFER, Context.held(arrived(5), at, at, at, 0))
         assert held.latest.judged
         facts.append(told_of)
         assert not arrived(6).judged
-    judge(OFFER, Context.held(arrived(7), at, at, at, 0))
+    spoken(OFFER, Context.held(arrived(7), at, at, at, 0))
     assert not arrived(8, narrow=True).judged
 
 

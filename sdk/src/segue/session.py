@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,7 @@ from .domain.action import action_properties
 from .domain.brief import Brief
 from .domain.context import Context
 from .domain.decision import Decision, Question, decide, exposed_arm
-from .domain.decision_fact import answer_of, basis_of, details_of, json_text
+from .domain.decision_fact import answer_of, basis_of, fact_of, json_text
 from .domain.explanation import held
 from .domain.fact import (
     ACTION,
@@ -40,7 +40,6 @@ from .domain.instant import from_datetime
 from .domain.interaction import ENDED, STARTED, InteractionRef
 from .domain.plan import Plan
 from .domain.shadow import pair_of, shadow_name, shadowed
-from .domain.verdict import Verdict
 from .errors import FactError, HeldBack
 from .forms import Forms
 from .outbox import ANALYTICS, MUST
@@ -204,20 +203,9 @@ class Session(Coordination):
         decision.id = runtime.ids.next()
         # As it is now: a place may be refused later. What is made of it is made on our own thread.
         said = decision.value, decision.reason, decision.verdicts, decision.pending
-        who = self.identifiers, self._channel, self._interaction
-        runtime.record(partial(self._told_as, decision, said, answer, runtime.next_seq(), runtime.now(), who))
-
-    def _told_as(
-        self, decision: Decision, said: tuple[Any, str, Sequence[Verdict], str], answer: Any, seq: int, at: int,
-        who: tuple[tuple[Identifier, ...], str, InteractionRef | None],
-    ) -> Fact:  # fmt: skip
-        """The fact of a decision as it was when it was made."""
-        made = decision.copy()
-        made.value, made.reason, made.verdicts, made.pending = said
-        identifiers, channel, reference = who
-        raw = details_of(made, answer, basis_of(made.context, self.purpose))[1]
-        name, touchpoint = made.name, self._touchpoint.name
-        return Fact(made.id, DECISION, name, at, seq, identifiers, channel, touchpoint, reference, raw)
+        who = self.identifiers, self._channel, self._touchpoint.name, self._interaction
+        seq, at = runtime.next_seq(), runtime.now()
+        runtime.record(partial(fact_of, decision, said, answer, self.purpose, seq, at, who))
 
     def reserve(self, decision: Decision) -> Place:
         """Takes a place under the strict caps that speak about a decision's action; `act` does so by itself.

@@ -304,8 +304,7 @@ class Contexts:
         not what she came with, though that was acknowledged long ago: then it is read of the store, and not kept.
         """
         with self._store.snapshot():
-            found = self.find(identifier)
-            if found is None:
+            if (found := self.find(identifier)) is None:
                 return None
             if not self.have(found.moved):
                 return found.customer, self._load(found.customer, self._plans.current)

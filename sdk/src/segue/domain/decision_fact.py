@@ -16,11 +16,13 @@ from .action import Action
 from .context import Context
 from .decision import Decision, shown
 from .expression import NEVER
-from .fact import MAX_PROPERTIES, properties_bytes
+from .fact import DECISION, MAX_PROPERTIES, Fact, properties_bytes
 from .function_version import function_version
 from .grant import SERVICE
 from .guardrail import ALLOW, BLOCK, ENFORCE
+from .identifier import Identifier
 from .instant import instant_text, parse_instant
+from .interaction import InteractionRef
 from .ranking import Candidate
 from .verdict import Verdict
 
@@ -147,6 +149,28 @@ def details_of(decision: Decision, answer: Any, basis: Basis, decided_by: str = 
         details.pop("candidates", None)
         raw = properties_bytes(details)
     return details, raw
+
+
+def fact_of(
+    decision: Decision, said: tuple[Any, str, Sequence[Verdict], str], answer: Any, purpose: str, seq: int, at: int,
+    who: tuple[tuple[Identifier, ...], str, str, InteractionRef | None],
+) -> Fact:  # fmt: skip
+    """The fact of a decision.
+
+    Args:
+        decision: that was made, with its id.
+        said: value, reason, verdicts and pending as they were then: a place may have been refused since.
+        answer: of `answer_of`.
+        purpose: why the context was read.
+        seq: the producer's.
+        at: the moment, in microseconds.
+        who: the customer's identifiers, the channel, the touchpoint and the interaction.
+    """
+    made = decision.copy()
+    made.value, made.reason, made.verdicts, made.pending = said
+    identifiers, channel, touchpoint, reference = who
+    raw = details_of(made, answer, basis_of(made.context, purpose))[1]
+    return Fact(made.id, DECISION, made.name, at, seq, identifiers, channel, touchpoint, reference, raw)
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
