@@ -108,7 +108,7 @@ class Field:
         sent = self.sent_to(who)
         assert len(sent) <= at_most, sent
         names = {Identifier(kind, value) for each in who for kind, value in each.items()}
-        # Who gave up waiting was answered by nobody: what the hub takes back, or is given back, may still be on its way.
+        # Who gave up waiting was told by nobody: what the hub takes back, or is given back, may be on its way still.
         facts = eventually(lambda: self._at_most_one(names))
         granted = {f.id.hex() for _, f in facts if f.kind == RESERVATION and f.properties["status"] == "granted"}
         assert set(sent) <= granted, "what goes out has a place of its own"
