@@ -8,9 +8,12 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from segue.v1 import event_service_pb2 as pb
 from segue.v1 import event_service_pb2_grpc as rpc
 
@@ -21,6 +24,13 @@ TICK: Final = 0.01
 """Seconds between two batches."""
 
 
+def _asked_to_wait(refused: Any) -> float:
+    """Seconds, as the refusal says (RetryInfo)."""
+    status, retry = rpc_status.from_call(refused), error_details_pb2.RetryInfo()
+    found = [retry.retry_delay for detail in (status.details if status else ()) if detail.Unpack(retry)]
+    return found[0].seconds + found[0].nanos / 1e9 if found else 0.1
+
+
 class FanLoad:
     """One connection, and the facts told so far."""
 
@@ -29,6 +39,7 @@ class FanLoad:
         self._metadata: Any = None
         self._seq = 0
         self._told: dict[int, int] = {}
+        self._refused = 0
 
     def connect(self, address: str, key: str) -> str:
         """Opens the channel."""
@@ -62,7 +73,7 @@ class FanLoad:
 
     def run(self, customers: int, rate: float, seconds: float, seed: int) -> dict[str, Any]:
         """Tells at a rate: customers at random. Each fact as (customer, which of hers, told at, acknowledged at)."""
-        chance = random.Random(seed)
+        chance, self._refused = random.Random(seed), 0
         done: list[tuple[int, int, float, float]] = []
         wrong: list[BaseException] = []
         room = threading.Semaphore(64)
@@ -76,15 +87,27 @@ class FanLoad:
                 continue
             request, told = self._batch(chance, [chance.randrange(1, customers + 1) for _ in range(count)])
             room.acquire()
-            at = time.monotonic()
-            future = self._stub.PublishEvents.future(request, timeout=60, metadata=self._metadata)
-            future.add_done_callback(self._noted(told, at, done, wrong, room))
+            self._send(request, self._noted(told, time.monotonic(), done, wrong, room))
             sent += count
         for _ in range(64):
             room.acquire()
         if wrong:
             raise RuntimeError(str(wrong[0]))
-        return {"facts": done, "seconds": time.monotonic() - began, "late": late}
+        return {"facts": done, "seconds": time.monotonic() - began, "late": late, "refused": self._refused}
+
+    def _send(self, request: pb.PublishEventsRequest, noted: Callable[[Any], None]) -> None:
+        """Publishes, again and again while the hub is overloaded, when it says so; timed from the first time on."""
+
+        def answered(call: Any) -> None:
+            if call.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                noted(call)
+                return
+            self._refused += 1
+            again = threading.Timer(_asked_to_wait(call), self._send, (request, noted))
+            again.daemon = True
+            again.start()
+
+        self._stub.PublishEvents.future(request, timeout=60, metadata=self._metadata).add_done_callback(answered)
 
     def _noted(self, told: Any, at: float, done: Any, wrong: Any, room: threading.Semaphore) -> Any:
         def finished(call: Any) -> None:

@@ -85,6 +85,7 @@ def _pattern(stack: ExitStack, report: Report, title: str, rounds: int, seconds:
         Line("P8", f"{title}: hub MB at the end to the beginning of a round", series["memory"], needed=FLAT,
              at_least=False, target="flat: at most 1.1"),
         Line("P8", f"{title}: hub's processor, share of one core", series["processor"]),
+        Line("P8", f"{title}: batches refused, and sent again when the hub said", series["refused"]),
     ]  # fmt: skip
     report.notes[f"hub, {title}"] = hub.status()
 
@@ -120,7 +121,7 @@ def _round(
         "p50_ms": percentile(waits, 0.5), "p99_ms": percentile(waits, 0.99),
         "told_p99_ms": percentile(since_told, 0.99), "rate": len(sent["facts"]) / sent["seconds"],
         "changes": len(sent["facts"]), "frames": len(frames), "memory": max(resident[1:], default=resident[0]) /
-        resident[0], "processor": used / took,
+        resident[0], "processor": used / took, "refused": sent["refused"],
     }  # fmt: skip
 
 
