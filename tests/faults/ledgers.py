@@ -6,6 +6,7 @@ Owns the script and its reading. A line is on disk before the fact is offered (`
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from pathlib import Path
 from tests.serving import environment
 
 _WRITER = """
-import os, signal, sys, threading, time
+import faulthandler, os, signal, sys, threading, time
 import segue
+
+faulthandler.enable()
 
 address, key, state, ledger_path, customer = sys.argv[1:6]
 ledger = os.open(ledger_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -72,10 +75,15 @@ class Writer:
         self.process.terminate()
 
     def stop(self) -> None:
-        """The same, and waits for it."""
+        """The same, and waits for it. One that does not end says where its threads stand."""
         self.ask_to_stop()
         assert self.process is not None
-        self.process.wait(45)
+        try:
+            self.process.wait(45)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(10)
+            raise
 
     def lines(self) -> int:
         return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
