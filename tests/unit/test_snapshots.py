@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from datetime import timedelta
 from enum import StrEnum
+from inspect import getsource
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from segue.domain import guardrail_reading, tree_reading
 from segue.domain.action import Action
 from segue.domain.context import Context
 from segue.domain.decision import Question, decide, judge, spoken
@@ -19,7 +22,7 @@ from segue.domain.fold import fold
 from segue.domain.freshness import LIVE, MISSING, PERSISTED, SILENCE, STALE, freshness_at
 from segue.domain.grant import SERVICE, Grant, everything
 from segue.domain.instant import NEVER, span
-from segue.domain.projection import NOBODY, Projected, project, receive
+from segue.domain.projection import _NEVER_JUDGED, NOBODY, Projected, project, receive
 from segue.domain.section import Section, dumps, plain
 from segue.domain.snapshot import REMEMBERED, Snapshot
 from segue.errors import NameUnknown
@@ -342,3 +345,14 @@ def test_freshness_by_its_states() -> None:
         LIVE, STALE, PERSISTED, MISSING,
     ]  # fmt: skip
     assert freshness_at(5, 9, 0).age == 0
+
+
+def test_no_expression_and_no_guardrail_reads_a_section_whose_news_verdicts_outlive() -> None:
+    """Who adds one that does has to take the section out of `_NEVER_JUDGED`, or old verdicts would hold."""
+    trees = [ast.parse(getsource(module)) for module in (tree_reading, guardrail_reading)]
+    parts = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    assert {"activity", "actions", "claims"} <= set(parts)  # that is where sections are named
+    assert _NEVER_JUDGED.isdisjoint(parts)
+    read = [guardrail.inputs for guardrail in PLAN.guardrails.values()]
+    read += [audience.inputs for audience in PLAN.audiences.values()] + [drawn.inputs for drawn in PLAN.maps.values()]
+    assert _NEVER_JUDGED.isdisjoint(frozenset().union(*read))

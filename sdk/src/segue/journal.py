@@ -29,7 +29,7 @@ KEPT_BYTES: Final = 64 * 1024 * 1024
 DEAD_AFTER: Final = 7 * 24 * 3600.0
 """Seconds that refused facts are kept for people to look at."""
 DEAD_ROWS: Final = 1000
-LANES: Final = 2
+LANES: Final = ("must", "analytics")
 LOST_ROWS: Final = 10_000
 """Runs of lost ordinals that are remembered at most; what is lost beyond stays a gap until its producer ends."""
 TOLD_AT_ONCE: Final = 200
@@ -246,7 +246,7 @@ class Journal:
                 rows = run.execute(f"{statement} ORDER BY lane DESC, number LIMIT ?", (since, until, count)).fetchall()
             else:
                 statement = f"SELECT number, producer, ordinal, size {waiting} AND lane = ?"
-                for lane in reversed(range(LANES)):  # each in the index's order, so that nothing is sorted
+                for lane in reversed(range(len(LANES))):  # each in the index's order, so that nothing is sorted
                     rows += run.execute(f"{statement} ORDER BY number LIMIT ?", (lane, count - len(rows))).fetchall()
             run.executemany("DELETE FROM facts WHERE number = ?", [(number,) for number, _, _, _ in rows])
             for producer in sorted({row[1] for row in rows} - {0}):

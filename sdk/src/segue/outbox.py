@@ -25,7 +25,7 @@ from .clock import SYSTEM, System
 from .domain.tally import Tally, runs
 from .file_lock import FileLock
 from .folder import make_folder
-from .journal import Journal, Offered, Row, written
+from .journal import LANES, Journal, Offered, Row, written
 from .ordinals import Lost, Ordinals, Reservation, Statement
 
 log = logging.getLogger("segue")
@@ -34,7 +34,6 @@ __all__ = ["ANALYTICS", "MUST", "Offered", "Outbox", "Row"]
 
 MUST: Final = 0
 ANALYTICS: Final = 1
-LANES: Final = ("must", "analytics")
 MEMORY_ROWS: Final = 10_000
 """Rows held in memory while the disk cannot be written."""
 FRESH_ROWS: Final = 200_000

@@ -135,21 +135,18 @@ class Projections:
         self, customer: int, head: Head | Stored, grant: Grant, purpose: str, plan: Plan | None = None
     ) -> tuple[pb.Context, int]:
         """The message, and when a shipped outcome ends (microseconds). Made once for all who may see the same."""
-        plan = plan or self._plans.current
+        plan, now = plan or self._plans.current, self._clock()
         version, view = self._contexts.version(head), self.view(grant, purpose, plan)
         if isinstance(head, Stored):  # of many, each asked for once: not kept
-            sections = self._sight(view, grant, purpose, plan).splice(head.sections, dumps)
-            return self._message(self.name(customer, head), version, view, plan, sections), NEVER
-        now, key = self._clock(), (customer, view)
-        made = self._made.get(key)
+            return self._worked_out(customer, head, version, view, self._sight(view, grant, purpose, plan), now)
+        made = self._made.get((customer, view))
         if made is not None and made[0].version == version and now < made[1]:
             return made
-        sections, renew_at = self._sight(view, grant, purpose, plan).project(head.content, now, dumps)
-        context = self._message(self.name(customer), version, view, plan, sections)
         if len(self._made) >= MADE:
             self._made.clear()
-        self._made[key] = (context, renew_at)
-        return context, renew_at
+        found = self._worked_out(customer, head, version, view, self._sight(view, grant, purpose, plan), now)
+        self._made[customer, view] = found
+        return found
 
     def encoded(
         self, customer: int, head: Head | Stored, grant: Grant, purpose: str, plan: Plan
@@ -159,16 +156,23 @@ class Projections:
         found = self._encoded.get((customer, view))
         if found is not None and found[0] == version and now < found[2]:
             return found[1], found[2]
-        sight = self._sight(view, grant, purpose, plan)
+        if len(self._encoded) >= MADE:
+            self._encoded.clear()
+        message, renew_at = self._worked_out(
+            customer, head, version, view, self._sight(view, grant, purpose, plan), now
+        )
+        data = message.SerializeToString()
+        self._encoded[customer, view] = version, data, renew_at
+        return data, renew_at
+
+    def _worked_out(
+        self, customer: int, head: Head | Stored, version: int, view: str, sight: Sight, now: int
+    ) -> tuple[pb.Context, int]:  # fmt: skip
         if isinstance(head, Stored):
             sections, renew_at = sight.splice(head.sections, dumps), NEVER
         else:
             sections, renew_at = sight.project(head.content, now, dumps)
-        data = self._message(self.name(customer, head), version, view, plan, sections).SerializeToString()
-        if len(self._encoded) >= MADE:
-            self._encoded.clear()
-        self._encoded[customer, view] = version, data, renew_at
-        return data, renew_at
+        return self._message(self.name(customer, head), version, view, sight.plan, sections), renew_at
 
     def _message(self, customer: str, version: int, view: str, plan: Plan, sections: Sequence[Section]) -> pb.Context:
         made = pb.Context(customer=customer, version=version, view=view, plan=plan.digest)
