@@ -144,8 +144,8 @@ def test_a_customer_held_once_is_shared_by_all_sessions_and_let_go_after_its_lea
     runtime = app.runtime()
     clock = runtime.clock
     runtime.clock = lambda: clock() + 6 * 60_000_000
-    runtime._housekeep()
-    assert app.status()["held"] == 0
+    runtime._errands.append(runtime._housekeep)  # the outbox is its worker's own: nobody else may touch it
+    eventually(lambda: app.status()["held"] == 0)
 
 
 # Alone.
