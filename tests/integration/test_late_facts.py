@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +15,7 @@ from segue.domain.fact import Fact
 from segue.domain.fold import fold
 from segue.domain.identifier import Identifier
 from segue.domain.section import encode
-from segue.wire import fact_to_bytes
+from segue.wire import fact_to_bytes, facts_from_bytes
 from segue_hub.services.entry import Batch, Entry
 from segue_hub.services.head import FORK_EVERY, MARK_EVERY, MARKS, NEAR, NEAR_EVERY, Head, head_of
 
@@ -168,12 +170,12 @@ def test_the_marks_of_a_very_long_life_are_bounded() -> None:
     facts = [telling.event(number * 1_000_000, ANN) for number in range(1, (MARKS + 8) * MARK_EVERY)]
     head = head_of(PLAN, list(enumerate(facts, 1)), [(ANN, 0)])
     assert MARKS // 2 <= len(head._marks) <= MARKS + NEAR
-    counts = [mark.content.facts for mark in head._marks]
+    counts = [mark.facts for mark in head._marks]
     assert counts == sorted(set(counts))
     for more in range(MARKS * MARK_EVERY // 4):
         head.apply(PLAN, telling.event(len(facts) * 1_000_000 + more + 2_000_000, ANN))
         assert len(head._marks) <= MARKS + NEAR
-    near = [head.content.facts - mark.content.facts for mark in head._marks[-NEAR:]]
+    near = [head.content.facts - mark.facts for mark in head._marks[-NEAR:]]
     assert near == sorted(near, reverse=True)
     assert near[0] <= (NEAR + 1) * (NEAR_EVERY + FORK_EVERY)
     head = head_of(PLAN, list(enumerate(facts, 1)), [(ANN, 0)])
@@ -196,3 +198,27 @@ def test_a_statement_among_the_newest_facts_does_not_break_their_order() -> None
             hub.publish([[fact]])
         assert hub.content(hub.customer(ANN)).traits["value_tier"].value == "high"
         assert held(hub) == folded(hub)
+
+
+def test_a_long_life_takes_no_more_memory_than_its_weight_says() -> None:
+    """What heads take together is bounded by their weights, so forks and marks have to be in them."""
+    telling = Telling("heavy")
+    facts = [telling.event(number * 1_000_000, ANN) for number in range(1, 6_000)]
+    bodies = [fact_to_bytes(fact) for fact in facts]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        lives = []
+        for _ in range(5):
+            head = head_of(PLAN, list(enumerate(facts_from_bytes(bodies), 1)), [(ANN, 0)])
+            for more in range(300):
+                fact = telling.event((len(facts) + more + 1) * 1_000_000, ANN)
+                assert head.apply(PLAN, fact)
+            lives.append(head)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(lives[0]._marks) > 20
+    assert taken < 5 * 6_000 * 450 / 10, "most of a life is on the disk"
+    assert taken < sum(head.heft for head in lives) * 900

@@ -1,7 +1,8 @@
 """One host of a soak: sessions come and go, decide, tell and act, at a pace, until it is asked to end.
 
-Owns the process (`python -m tests.faults.soak.host`). Its population is bounded, so what it holds ought to be as well.
-At its end it says what became of every fact that it told.
+Owns the process (`python -m tests.faults.soak.host`). So many customers come at any time, and every few seconds one of
+them comes no more and another begins: what is held of them ought to be bounded. At its end it says what became of every
+fact that it told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import random
 import signal
 import sys
 import threading
-from typing import Any
+import time
+from typing import Any, Final
 
 import segue
 
@@ -20,6 +22,9 @@ TYPES = {
     "web": ("help.searched", "help.viewed", "plan.searched"),
     "chat": ("chat.opened", "chat.closed"),
 }
+
+STAYS: Final = 5.0
+"""Seconds between customers who begin to come, and others who cease to; the same for every host."""
 
 
 def live(address: str, key: str, name: str, state: str, customers: int, pace: float, seed: int) -> None:
@@ -47,7 +52,7 @@ def live(address: str, key: str, name: str, state: str, customers: int, pace: fl
     print("ready", flush=True)
     answers: dict[str, int] = {}
     while not stopping.wait(chance.expovariate(pace)):
-        account = f"S-{chance.randrange(customers)}"
+        account = f"S-{int(time.time() / STAYS) + chance.randrange(customers)}"
         names = {"account": account} | ({"cookie": f"c-{account}"} if chance.random() < 0.2 else {})
         with touchpoint.session(wait=0.2, keep="20s", **names) as session:
             for _ in range(chance.randint(1, 3)):

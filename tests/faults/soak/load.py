@@ -54,7 +54,7 @@ class Soak:
         folder: for everything that it writes.
         out: the file of measurements.
         visits: of each host, a second.
-        customers: how many the hosts' visitors are.
+        customers: how many the hosts' visitors are at a time.
         every: seconds between measurements.
         rare: seconds between plans pushed, and between copies of the store.
     """
@@ -62,7 +62,7 @@ class Soak:
     folder: Path
     out: Path
     visits: float = 5.0
-    customers: int = 400
+    customers: int = 100
     every: float = 10.0
     rare: float = 300.0
     histories: list[History] = field(default_factory=list)

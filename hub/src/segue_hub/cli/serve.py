@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -22,6 +21,7 @@ from ..services.touchpoints import ADMIN
 from ..settings import Settings
 from ..storage.ports import StoreBroken
 from ..storage.sqlite import StoreInUse
+from .cycles import seek_among_the_young, seek_rarely
 from .output import console, fail
 
 
@@ -51,24 +51,13 @@ def _configure_log(form: str) -> None:
     )
 
 
-def _out_of_sight(phase: str, info: dict[str, int]) -> None:
-    """After each search for cycles among young objects, what is left is never searched again."""
-    if phase == "stop":
-        gc.freeze()
-
-
 def _tune() -> None:
     """Fits the interpreter to a hub: much memory that lives long, and two threads that work hand in hand.
-
-    Cycles are sought among young objects only, once: contexts have none, and to search them all takes more than a
-    second at 100,000. What calls leave behind in cycles is garbage within milliseconds.
 
     The writer's thread waits for the interpreter after every statement; at the usual 5 ms a busy loop would let it wait
     longer than it works.
     """
-    gc.freeze()
-    gc.set_threshold(20_000, 1_000_000, 1_000_000)
-    gc.callbacks.append(_out_of_sight)
+    seek_among_the_young()
     sys.setswitchinterval(0.0005)
 
 
@@ -126,7 +115,11 @@ async def _serve(settings: Settings) -> str:
     await _begun(hub)
     assert settings.store is not None
     await _admin_key(hub, settings.store)
-    return await _until_told(hub)
+    seeking = asyncio.create_task(seek_rarely(lambda: hub.ingest.busy), name="cycles")
+    try:
+        return await _until_told(hub)
+    finally:
+        seeking.cancel()
 
 
 _DECISIONS = click.option(

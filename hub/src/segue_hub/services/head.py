@@ -2,7 +2,8 @@
 
 Owns the cheap path for small inversions: forks taken behind the newest facts, from which a late one is folded again;
 and marks further back in a long life, so that a later one need not be folded from the first fact. They are dense where
-late facts mostly belong, and each knows from which position of the change log on its later facts have to be read.
+late facts mostly belong, and each knows from which position of the change log on its later facts have to be read;
+those that lie further back are kept as a store keeps contents, in a tenth of the memory.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from segue.domain.content import Content
-from segue.domain.fact import EVENT, STATEMENTS, Fact
+from segue.domain.fact import EVENT, STATEMENTS, Fact, Order
 from segue.domain.fold import step
 from segue.domain.holding import EVERYTHING, Eras, Holding, holding
 from segue.domain.identifier import Identifier
 from segue.domain.plan import Plan
+
+from .stored_content import stored, unstored
 
 FORK_EVERY: Final = 8
 """Facts between forks; two are kept, so that a fact at most this late is folded from a fork."""
@@ -27,22 +30,53 @@ MARKS: Final = 64
 """Marks kept so far apart at most; beyond, every other one goes."""
 NEAR_EVERY: Final = 32
 """Facts between marks among the newest, at least."""
-NEAR: Final = 8
+NEAR: Final = 4
 """Marks kept so close at most; the older ones of them go, but for one in `MARK_EVERY` facts."""
+EMPTY: Final = 6
+"""What a head takes besides the facts in its lists, in facts of about 450 bytes."""
+AWAY: Final = 8
+"""What a mark takes that was put away, in facts."""
 STEP: Final = "steps"
 LATE: Final = "late"
 
 
-class Mark(NamedTuple):
+class Mark:
     """A content of the past, for late facts.
 
     Attributes:
-        content: only ever forked.
+        facts: how many are in it.
         after: all facts of the customer that sort after it came later than this position of the change log.
     """
 
-    content: Content
-    after: int
+    __slots__ = ("_at", "_content", "_through", "after", "facts")
+
+    def __init__(self, content: Content, after: int) -> None:
+        self._content: Content | bytes = content
+        self._at, self._through = content.at, content.through
+        self.facts, self.after = content.facts, after
+
+    def content(self) -> Content:
+        """A copy, to be folded further."""
+        content = self._content
+        return unstored(content) if isinstance(content, bytes) else content.fork()
+
+    def put_away(self, plan: Plan) -> None:
+        """From here on it takes little memory, and a moment more to be asked for."""
+        if not isinstance(self._content, bytes):
+            self._content = stored(self._content, plan)
+
+    def sorts_last(self, order: Order) -> bool:
+        """As of its content."""
+        return order[0] >= self._at and (self._through is None or order > self._through)
+
+    @property
+    def weight(self) -> int:
+        """What it takes in memory, in facts."""
+        return AWAY if isinstance(self._content, bytes) else _weight(self._content)
+
+
+def _weight(content: Content) -> int:
+    return EMPTY + len(content.timeline) + len(content.decisions) + len(content.actions)
 
 
 class Head:
@@ -105,7 +139,7 @@ class Head:
                 self._base = middle
                 del tail[: self._mark]
                 if middle.facts >= self._next_mark:
-                    self._keep(Mark(middle, self._after[1]))
+                    self._keep(Mark(middle, self._after[1]), plan)
             self._middle, self._mark = content.fork(), len(tail)
             self._after = (self._after[middle is not None], self.position)
         return STEP
@@ -136,15 +170,21 @@ class Head:
             self._base, self._tail, self._middle, self._mark = content.fork(), [], None, 0
             self._after = (after, after)
             self.position = after  # forks of the newest know no more than that
-            self._keep_all(marks, positions[:behind], after)
+            self._keep_all(marks, positions[:behind], after, plan)
         for fact in coming:
             self.apply(plan, fact)
 
     @property
     def _last_mark(self) -> int:
-        return self._marks[-1].content.facts if self._marks else 0
+        return self._marks[-1].facts if self._marks else 0
 
-    def _keep_all(self, marks: Sequence[tuple[Content, int]], positions: Sequence[int], after: int) -> None:
+    @property
+    def heft(self) -> int:
+        """What it takes in memory as it is now, in facts: its lists, its forks and its marks."""
+        forks = (1 if self._base is not None else 0) + (1 if self._middle is not None else 0)
+        return _weight(self.content) + forks * EMPTY + sum(mark.weight for mark in self._marks)
+
+    def _keep_all(self, marks: Sequence[tuple[Content, int]], positions: Sequence[int], after: int, plan: Plan) -> None:
         """Keeps marks, each with how many of the facts at these positions are in it; the rest came `after` one."""
         end, found = len(positions), list[Mark]()
         for content, place in reversed(marks):
@@ -152,17 +192,18 @@ class Head:
             end = place
             found.append(Mark(content, after))
         for mark in reversed(found):
-            self._keep(mark)
+            self._keep(mark, plan)
 
-    def _keep(self, mark: Mark) -> None:
+    def _keep(self, mark: Mark, plan: Plan) -> None:
         marks = self._marks
         marks.append(mark)
-        self._next_mark = mark.content.facts + NEAR_EVERY
+        self._next_mark = mark.facts + NEAR_EVERY
         if len(marks) - self._far > NEAR:
             far = marks[self._far]
-            if self._far and far.content.facts < marks[self._far - 1].content.facts + MARK_EVERY:
+            if self._far and far.facts < marks[self._far - 1].facts + MARK_EVERY:
                 del marks[self._far]
                 return
+            far.put_away(plan)
             self._far += 1
             if self._far > MARKS:
                 del marks[: self._far : 2]
@@ -188,9 +229,9 @@ class Head:
         self._forget_marks(fact)
         if self._marks:
             mark = self._marks[-1]
-            head = Head(mark.content.fork(), mark.after, whole=False, checkpointed=self.checkpointed)
+            head = Head(mark.content(), mark.after, whole=False, checkpointed=self.checkpointed)
             head.hold_apart(self.content.apart)
-            head._next_mark = mark.content.facts + NEAR_EVERY
+            head._next_mark = mark.facts + NEAR_EVERY
         elif self._whole:
             head = Head(self._beginning(), 0, whole=True, checkpointed=self.checkpointed)
         else:
@@ -208,8 +249,8 @@ class Head:
     def _forget_marks(self, fact: Fact) -> None:
         """Those that a late fact belongs before are of another life."""
         marks = self._marks
-        while marks and not marks[-1].content.sorts_last(fact.order):
-            self._next_mark = marks.pop().content.facts
+        while marks and not marks[-1].sorts_last(fact.order):
+            self._next_mark = marks.pop().facts
         self._far = min(self._far, len(marks))
 
     def _insert(self, plan: Plan, fact: Fact) -> bool:

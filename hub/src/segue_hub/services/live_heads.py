@@ -12,8 +12,6 @@ from .head import Head
 
 WEIGHT: Final = 80_000
 """What live heads may take in memory together, in facts of about 450 bytes: fewer are kept of those that hold many."""
-EMPTY: Final = 6
-"""What a head takes besides its newest facts, in facts."""
 LOOKED_AT: Final = 16
 """Heads looked at for one to let go of; where all are in use, the oldest goes."""
 
@@ -48,7 +46,7 @@ class LiveHeads(OrderedDict[int, Head]):
 
     def weigh(self, head: Head) -> None:
         """A head holds more than it did, or less."""
-        before, head.weight = head.weight, EMPTY + len(head.content.timeline)
+        before, head.weight = head.weight, head.heft
         self.weight += head.weight - before
 
     def exceed(self, most: int) -> bool:
