@@ -47,8 +47,9 @@ UNCHECKED = {
     "integration/test_sync_stream.py": "the hub is made to say something twice; the client lets go meanwhile",
 }
 """Bare streams that are not checked where their block ends."""
-BARE = {"streaming.py", "integration/test_sync_gaps.py", "integration/test_gate.py"}
-"""Who opens Sync without the SDK: `Stream`, a link that swallows messages, and a call that is refused."""
+BARE = {"streaming.py", "faults/crowd.py", "integration/test_sync_gaps.py", "integration/test_gate.py"}
+"""Who opens Sync without the SDK: `Stream`, a crowd whose test checks each of it, a link that swallows messages, and a
+call that is refused."""
 UNWATCHED = {"integration/test_sync_gaps.py": 2}
 """Tests that break a check of the SDK's streams on purpose; each says why."""
 

@@ -101,6 +101,9 @@ _OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
+    # Calls that wait for the loop: from 1,000 on gRPC would cancel some by chance, without a word. The gate answers.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
 ]
 _NAMES = [
     event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
