@@ -220,8 +220,10 @@ class Invariants:
         watcher = self.world.watcher
         self.wrong += watcher.again
         inside: dict[str, bool] = defaultdict(bool)
+        told_at: dict[str, int] = defaultdict(int)
         for number in sorted(watcher.tellings):
             customer, left, at = watcher.tellings[number]
+            told_at[customer] = max(told_at[customer], at)
             if inside[customer] == (not left):
                 self.say(f"telling {number} of {customer} ({'left' if left else 'joined'}) changes nothing")
             inside[customer] = not left
@@ -232,11 +234,12 @@ class Invariants:
         plan, now = hub.plans.current, hub.clock()
         wanted, moving = set(), set()
         for customer in hub.contexts.customers():
-            content = hub.contexts.read(customer).content
-            if derive(content, plan, now - 1_000_000, ["stuck"]).flips_at <= now:
-                moving.add(self.world.opaque(customer))  # what fell due this very second may be on its way
-            if derive(content, plan, now, ["stuck"]).audiences["stuck"] and hub.contexts.facts(customer):
-                wanted.add(self.world.opaque(customer))
+            content, name = hub.contexts.read(customer).content, self.world.opaque(customer)
+            by = max(now, told_at[name])  # a clock that was set back does not take back what it told
+            if derive(content, plan, by - 1_000_000, ["stuck"]).flips_at <= by:
+                moving.add(name)  # what fell due this very second may be on its way
+            if derive(content, plan, by, ["stuck"]).audiences["stuck"] and hub.contexts.facts(customer):
+                wanted.add(name)
         found = {customer for customer, is_inside in inside.items() if is_inside}
         if found - moving != wanted - moving:
             self.say(f"members by what was told: {sorted(found)}, by the rules: {sorted(wanted)}")

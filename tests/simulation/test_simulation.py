@@ -51,6 +51,19 @@ def test_in_ten_years_of_deadlines_each_is_told_at_its_instant_once_and_none_too
     assert report.counts["hub starts"] > 20
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(
+            50495, id="killed after the clock was set back: members were told to leave before they had joined"
+        ),
+        pytest.param(50029, id="a clock set back by more than a minute takes back nothing that was told"),
+    ],
+)
+def test_histories_that_went_wrong_once(seed: int) -> None:
+    assert one(seed).wrong == [], f"replay: {replay(seed)}"
+
+
 def test_the_same_seed_is_the_same_history_also_in_another_process_with_other_hashes() -> None:
     here = [one(seed) for seed in (FIRST, FIRST + 1, FIRST)]
     assert here[0].trace == here[2].trace

@@ -222,7 +222,9 @@ class Ledger:
         Args:
             last: the position of the change log when the hub started.
         """
-        at, position = min(self._through, self._clock()), self._position
+        # Nor later than what is due next: where the clock was set back meanwhile, that lies before what was reached.
+        at = min(self._through, self._clock(), self._memberships.wake_ups.next_at - 1)
+        position = self._position
         while self._kept and position < last:
             changed, position = changed_after(self._store, self._decode, position, last)
             for customer, news in changed.items():
