@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_high
 from typing import Final
 
 from .pulse import Pulse, Slope, slope
@@ -32,7 +33,8 @@ class Finding:
         name: of the process.
         memory: bytes an hour.
         first, last: bytes of the first and last tenth, medians.
-        threads, descriptors: the most of the first and of the last third.
+        threads, descriptors: of the first and of the last third; the most threads, and descriptors as they mostly are,
+            as a copy of the store has some of its own for a moment.
         judged: whether it was long enough for the slope to count.
     """
 
@@ -83,7 +85,7 @@ def _finding(name: str, pulses: list[Pulse]) -> Finding:
     return Finding(
         name, memory, first, last,
         (max(each.threads for each in early), max(each.threads for each in late)),
-        (max(each.descriptors for each in early), max(each.descriptors for each in late)),
+        (median_high(each.descriptors for each in early), median_high(each.descriptors for each in late)),
         warm[-1].at - warm[0].at >= JUDGED_FROM,
     )  # fmt: skip
 
