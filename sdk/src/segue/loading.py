@@ -18,9 +18,10 @@ log = logging.getLogger("segue")
 WIRE: Final = ("segue.wire",)
 """What facts need to be written down."""
 CONNECTION: Final = (
-    "grpc", "segue.wire_sync", "segue.v1.event_service_pb2_grpc", "segue.v1.sync_pb2_grpc",
+    "grpc", "segue.wire_sync", "segue.retry_hint", "segue.v1.event_service_pb2_grpc", "segue.v1.sync_pb2_grpc",
+    "segue.v1.reservation_service_pb2_grpc",
 )  # fmt: skip
-"""What a connection needs."""
+"""What a connection needs: all of it, as what is imported elsewhere is not guarded against a fork."""
 
 # A child forked in the middle of an import would wait for ever for the thread that it does not have, so a fork waits.
 _guard = threading.RLock()

@@ -51,7 +51,9 @@ class OwnThreads:
         """Begins what could not begin yet, not more often than once in a while; costs nothing where all did."""
         if not self._to_begin or self._ticks() < self._again_at:
             return
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return  # another thread begins them; or this one does, and a signal handler of its host came between
+        try:
             self._again_at = self._ticks() + AGAIN
             while self._to_begin:
                 name, target = self._to_begin[0]
@@ -63,6 +65,8 @@ class OwnThreads:
                     return
                 self._begun.append(thread)
                 del self._to_begin[0]
+        finally:
+            self._lock.release()
 
     def worked(self) -> None:
         """The first one has made a round."""

@@ -34,7 +34,7 @@ from .shadow import Shadows
 from .sync import GAPPED, Machine, Outgoing, Watch, prepare
 from .transport import StreamBroken, SyncCall, Transport
 from .version import VERSION
-from .wake import Wake
+from .wake import Latch, Wake
 
 if TYPE_CHECKING:
     from .v1 import sync_pb2
@@ -64,9 +64,9 @@ class Runtime:
         self.listeners, self.shadows = Listeners(), Shadows()
         self.decisions, self.last_error = 0, ""
         self.ready, self.loaded = threading.Event(), threading.Event()
-        self._lock, self._wake = threading.Lock(), Wake()
-        self._seq = count(system.now() + 1)
-        self._closing, self._needed = threading.Event(), threading.Event()
+        self._lock, self._wake = threading.RLock(), Wake()  # reentrant: a signal handler, a destructor
+        self._seq, self._connecting = count(system.now() + 1), threading.RLock()
+        self._closing, self._needed = Latch(), Latch()
         self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
         self.publisher = Publisher(self.outbox, self._connected, self._wake.set, system)
@@ -235,7 +235,7 @@ class Runtime:
             load(CONNECTION)
         finally:
             self.loaded.set()  # whoever waits for a first answer begins to count now
-        with self._lock:
+        with self._connecting:  # never under the lock that hosts want: gRPC takes its time
             if self._transport is None:
                 self._transport = self._connect(self.config)
             return self._transport

@@ -28,10 +28,12 @@ from .domain.ranking import Scorer
 from .domain.statement import statement_fact
 from .domain.telling import Telling
 from .errors import ConfigError
+from .last_words import LastWords
 from .outbox import MUST
 from .runtime import Runtime
 from .session import Session
 from .sync import READY
+from .wake import Latch
 
 log = logging.getLogger("segue")
 Who = Identifier | str
@@ -41,6 +43,8 @@ REFUSED_KEPT = 1000
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
 LAST_MOMENT = 0.25
 """Seconds that the end of a process may wait for a hub that is there."""
+_over = Latch()
+"""Set once the end of the process has begun: what is told from then on nobody will close."""
 _left_behind: list[Runtime] = []
 """A parent's runtimes, in a forked child: never used, never let go; their channels and files are the parent's."""
 
@@ -74,7 +78,7 @@ class Touchpoint:
         self._config = load(
             name, hub=hub, key=key, ca=ca, state=state, persist_contexts=persist_contexts, strict=strict
         )
-        self._lock = threading.Lock()
+        self._renew()
         self._runtime: Runtime | None = None
         self.questions: dict[str, Question] = {}
         self.refused: dict[str, int] = {}
@@ -107,12 +111,19 @@ class Touchpoint:
         with self._lock:
             runtime = self._runtime
             if runtime is None or runtime.pid != os.getpid():
+                made = (LastWords if _over.is_set() else Runtime)(self._config)
+                if self._runtime is not runtime and self._runtime is not None:
+                    return self._runtime  # a signal handler or a destructor came between, and made one
                 if runtime is not None:
                     _left_behind.append(runtime)
-                runtime = Runtime(self._config)
-                runtime.start()
-                self._runtime = runtime
+                self._runtime = runtime = made
+                made.start()
         return runtime
+
+    def _renew(self) -> None:
+        # Reentrant: a host's signal handler may come while this thread makes a runtime; and anew in a forked child,
+        # where the thread that made one is not.
+        self._lock = threading.RLock()
 
     def use(self, runtime: Runtime) -> None:
         """Works with a runtime made elsewhere: the test kit's."""
@@ -361,8 +372,15 @@ class Touchpoint:
 
 def _close_all() -> None:
     """At the end of the process: the last facts get a moment to go out, where a hub is there to take them."""
+    _over.set()
     for touchpoint in list(_open):
         touchpoint.leave(LAST_MOMENT)
 
 
+def _renew_all() -> None:
+    for touchpoint in list(_open):
+        touchpoint._renew()
+
+
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_renew_all)
