@@ -114,8 +114,7 @@ class Held:
         Readers see the overlay without them and the context with them in one step.
         """
         with self._gate:
-            for id_ in included:
-                self.pending.pop(id_, None)
+            self._forget(included)
             self._base = projected
             self.version, self.view, self.customer = name
             self._lay(plan)
@@ -160,10 +159,18 @@ class Held:
         """Frames included these, or the hub refused them."""
         with self._gate:
             before = len(self.pending)
-            for id_ in ids:
-                self.pending.pop(id_, None)
+            self._forget(ids)
             if len(self.pending) != before:
                 self._lay(plan)
+
+    def _forget(self, ids: Iterable[bytes]) -> None:
+        """These are not pending any more; under the gate."""
+        pending = self.pending
+        if pending:
+            for id_ in ids:
+                pending.pop(id_, None)
+            if not pending:
+                self.pending = {}  # one that was emptied keeps its room
 
     def _lay(self, plan: Plan) -> None:
         """Lays all that is pending over the hub's context; under the gate."""

@@ -53,6 +53,8 @@ log = logging.getLogger("segue")
 _forks = [0]
 os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
 NOTHING: Mapping[str, Any] = {}
+UNEXPOSED: frozenset[str] = frozenset()
+"""A set of its own takes 216 bytes, and most sessions need none."""
 LOADING = 2.0
 """Seconds that loading may take at most."""
 
@@ -80,7 +82,7 @@ class Session(Coordination):
         self._forms = Forms()
         self._claims: dict[str, int] = {}
         self._renewed: dict[str, int] = {}
-        self._exposed: set[str] = set()
+        self._exposed: frozenset[str] = UNEXPOSED
         self._channel = ""
         self._channel_by: Plan | None = None
 
@@ -184,7 +186,7 @@ class Session(Coordination):
                 continue
             arm = exposed_arm(guardrail, context)
             if arm:
-                self._exposed.add(guardrail.name)
+                self._exposed |= {guardrail.name}
                 self._tell(EXPOSURE, guardrail.name, {"arm": arm}, None, MUST)
 
     def _record(self, question: Question, decision: Decision) -> None:

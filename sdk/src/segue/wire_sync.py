@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from sys import intern
 from typing import Any, Final
 
 from .domain.instant import to_datetime
@@ -45,7 +46,7 @@ def _context(body: sync_pb2.ContextUpdate) -> dict[str, Any]:
     return {
         "subscription": body.subscription, "unchanged": body.unchanged, "gone": body.gone,
         "included": list(body.included), "unknown": list(body.unknown), "version": context.version,
-        "view": context.view, "customer": context.customer, "plan": context.plan,
+        "view": intern(context.view), "customer": context.customer, "plan": intern(context.plan),
         "sections": sections_from_wire(context.sections),
     }  # fmt: skip
 

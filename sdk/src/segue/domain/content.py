@@ -38,7 +38,15 @@ class _Nothing(dict[Any, Any]):
         raise TypeError("replace the table, do not change it")
 
 
+class _NoList(list[Any]):
+    """The same of a list."""
+
+    def append(self, item: Any) -> None:
+        raise TypeError("replace the list, do not change it")
+
+
 NOTHING: Final = _Nothing()
+NONE_YET: Final = _NoList()
 
 
 @dataclass(slots=True)
@@ -115,6 +123,16 @@ class Content:
         """What of the names in its facts holds; before the first fact."""
         self.apart, self.begins = holding.apart, holding.begins
         self.retracted = holding.retracted or NOTHING
+
+    def seal(self) -> None:
+        """Nobody folds this one any more, but forks of it: what is empty needs no room of its own."""
+        self.groups, self.activity = self.groups or NOTHING, self.activity or NOTHING
+        self.interactions, self.journeys = self.interactions or NOTHING, self.journeys or NOTHING
+        self.caps, self.timeline, self.ended = self.caps or NOTHING, self.timeline or NONE_YET, self.ended or NONE_YET
+        self.tallies, self.traits = self.tallies or NOTHING, self.traits or NOTHING
+        self.consents, self.subscriptions = self.consents or NOTHING, self.subscriptions or NOTHING
+        self.claims, self.choices = self.claims or NOTHING, self.choices or NOTHING
+        self.decisions, self.actions = self.decisions or NONE_YET, self.actions or NONE_YET
 
     def sorts_last(self, order: Order) -> bool:
         """Whether a fact of this order comes after all that was folded and all time that passed: the fast path."""

@@ -303,7 +303,7 @@ def spoken(action: Action, context: Context, channel: str = "", touchpoint: str 
         return known[2]
     found = tuple(judge(action.asked(channel) | {"touchpoint": touchpoint}, context))
     if known is not None or len(remembered) < REMEMBERED:
-        remembered[key] = at, min((verdict.flips_at for verdict in found), default=NEVER), found
+        context.snapshot.remember(key, (at, min((verdict.flips_at for verdict in found), default=NEVER), found))
     return found
 
 

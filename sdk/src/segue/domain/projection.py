@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from .cap import NOT_COUNTED, Cap
 from .consent import allows
-from .content import Content
+from .content import NOTHING, Content
 from .derivation import Interval, audience_outcome, guardrail_outcome
 from .expression import NEVER
 from .fact import ACTION, CONSENT, SUBSCRIPTION
@@ -263,10 +264,17 @@ def receive(sections: Sequence[Section]) -> Projected:
     loaded = {section.name: json.loads(section.data) for section in sections}
     audiences, guardrails, hidden, dropped = loaded.pop("outcomes", ({}, {}, (), 0))
     content = content_of(loaded)
-    content.hidden = frozenset(hidden)
+    content.hidden = _hidden(tuple(hidden))
+    content.seal()
     return Projected(
         content, content.hidden, _intervals(audiences), _intervals(guardrails), dropped, judged=_judged(sections)
     )
+
+
+@lru_cache(maxsize=64)
+def _hidden(names: tuple[str, ...]) -> frozenset[str]:
+    """One set for all customers of whom the same is hidden."""
+    return frozenset(names)
 
 
 def _judged(sections: Sequence[Section]) -> bytes:
@@ -288,5 +296,7 @@ def without_plan(projected: Projected) -> Projected:
     return Projected(content, content.hidden, {}, {}, projected.dropped)
 
 
-def _intervals(plain_outcomes: Mapping[str, Plain]) -> dict[str, list[Interval]]:
+def _intervals(plain_outcomes: Mapping[str, Plain]) -> Mapping[str, list[Interval]]:
+    if not plain_outcomes:
+        return NOTHING
     return {name: [Interval(*interval) for interval in intervals] for name, intervals in plain_outcomes.items()}

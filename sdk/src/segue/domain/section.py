@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from .activity import activity_of
 from .claim import Claim
 from .consent import in_force
-from .content import Content
+from .content import NOTHING, Content
 from .fact import Fact
 from .holding import Retracted, has_ended
 from .identifier import Identifier
@@ -74,10 +74,14 @@ def _read_journey(plain: Plain) -> Journey:
     map_, key, started_at, start_seen, progress_at, stage, stages, interactions, recent, stalls, outcome, ended_at = (
         plain
     )
-    return Journey(
-        map_, key, started_at, start_seen, progress_at, stage, stages, interactions, tuple(recent), stalls, outcome,
-        ended_at,
+    return Journey(  # as of facts: names that all customers share are kept once in memory
+        intern(map_), key, started_at, start_seen, progress_at, intern(stage), _shared(stages), _shared(interactions),
+        tuple(recent), stalls, intern(outcome), ended_at,
     )  # fmt: skip
+
+
+def _shared(counts: Mapping[str, int]) -> Mapping[str, int]:
+    return {intern(name): count for name, count in counts.items()} if counts else NOTHING
 
 
 def _tally(tally: Tally) -> Plain:
@@ -219,16 +223,17 @@ def content_of(sections: Mapping[str, Plain]) -> Content:
 
 
 def _read_traits(content: Content, value: Plain) -> None:
-    content.traits = {**content.traits, **{name: Trait(*trait) for name, trait in value.items()}}
+    traits = {intern(name): Trait(said, intern(source), at) for name, (said, source, at) in value.items()}
+    content.traits = {**content.traits, **traits}
 
 
 def _read_identity(content: Content, value: Plain) -> None:
-    content.groups = {Identifier(kind, name): group for kind, name, group in value}
+    content.groups = {Identifier(intern(kind), name): group for kind, name, group in value}
 
 
 def _read_journeys(content: Content, value: Plain) -> None:
     running, ended, tallies = value
-    content.journeys = {(journey[0], journey[1]): _read_journey(journey) for journey in running}
+    content.journeys = {(journey.map, journey.key): journey for journey in map(_read_journey, running)}
     content.ended = [_read_journey(journey) for journey in ended]
     content.tallies = {name: Tally(*tally) for name, tally in tallies.items()}
 
@@ -263,7 +268,7 @@ _READERS: Final[dict[str, Callable[[Content, Plain], None]]] = {
     "subscriptions": lambda content, value: setattr(content, "subscriptions", _read_bound(value)),
     "timeline": lambda content, value: setattr(content, "timeline", [_read_fact(fact) for fact in value]),
     "activity": lambda content, value: setattr(
-        content, "activity", {name: activity_of(total, recent) for name, (total, recent) in value.items()}
+        content, "activity", {intern(name): activity_of(total, recent) for name, (total, recent) in value.items()}
     ),
     "interactions": lambda content, value: setattr(
         content, "interactions", {found[0]: Interaction(*found) for found in value}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..errors import NameUnknown, NotGranted
 from .binding import runs_until
-from .content import Content
+from .content import NOTHING, Content
 from .instant import NEVER, span
 from .plan import Plan
 from .projection import Projected
@@ -69,10 +69,11 @@ class Snapshot:
         self.plan = plan
         self.version = version
         self.strict = strict
-        self.running: dict[str, Turning] = {}
-        self.seen: dict[tuple[str, str | None], Turning] = {}
-        self.traits: dict[str, Asked] = {}
-        self.judged: dict[tuple[str, ...], Judged] = {}
+        # Nobody has asked yet: a table of its own comes with the first answer. Of two threads at once one is forgotten.
+        self.running: dict[str, Turning] = NOTHING
+        self.seen: dict[tuple[str, str | None], Turning] = NOTHING
+        self.traits: dict[str, Asked] = NOTHING
+        self.judged: dict[tuple[str, ...], Judged] = NOTHING
 
     def judges_as(self, projected: Projected, plan: Plan, strict: bool) -> bool:
         """Whether what is remembered here holds of another projection too: all that it can rest on is the same."""
@@ -84,6 +85,13 @@ class Snapshot:
         """This one, with what is remembered of another that judges the same (`judges_as`); they share it from here."""
         self.running, self.seen, self.traits, self.judged = before.running, before.seen, before.traits, before.judged
         return self
+
+    def remember(self, key: tuple[str, ...], judged: Judged) -> None:
+        """Keeps what guardrails say to an action."""
+        if self.judged is NOTHING:
+            self.judged = {key: judged}
+        else:
+            self.judged[key] = judged
 
     def check_visible(self, section: str) -> None:
         """Refuses what was not granted."""
@@ -115,7 +123,9 @@ class Snapshot:
             return until, (text, name, within, True), (text, name, within, False)
         found = until, *told(text, name, within)
         remembered = self.seen
-        if len(remembered) < REMEMBERED:
+        if remembered is NOTHING:
+            self.seen = {(name, within): found}
+        elif len(remembered) < REMEMBERED:
             remembered[name, within] = found
         return found
 
@@ -135,7 +145,9 @@ class Snapshot:
             return until, (text, name, None, True), (text, name, None, False)
         found = until, *told(text, name, None)
         remembered = self.running
-        if len(remembered) < REMEMBERED:
+        if remembered is NOTHING:
+            self.running = {name: found}
+        elif len(remembered) < REMEMBERED:
             remembered[name] = found
         return found
 
@@ -148,8 +160,11 @@ class Snapshot:
             return "trait({!r})", name, None, zero if default is None else default
         asked: Asked = ("trait({!r})", name, None, trait.value)
         remembered = self.traits
-        if type(name) is str and len(remembered) < REMEMBERED:
-            remembered[name] = asked
+        if type(name) is str:
+            if remembered is NOTHING:
+                self.traits = {name: asked}
+            elif len(remembered) < REMEMBERED:
+                remembered[name] = asked
         return asked
 
     def unset(self, name: str) -> Any:
