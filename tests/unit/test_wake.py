@@ -78,3 +78,29 @@ def test_ids_are_versioned_rise_and_never_repeat_even_where_the_clock_stands() -
 def test_two_processes_draw_different_ids() -> None:
     one, other = (FactIds(System(now=lambda: 1_700_000_000_000_000)) for _ in range(2))
     assert not {one.next() for _ in range(1_000)} & {other.next() for _ in range(1_000)}
+
+
+def test_what_is_said_while_the_waiter_rests_is_found_after_it() -> None:
+    wake = Wake(rest=0.01)
+    wake.set()
+    assert wake.wait(10)
+    wake.set()
+    assert wake.wait(0), "said before the rest, and missed"
+    assert not wake.wait(0)
+
+
+def test_who_hurries_is_not_kept_waiting_by_a_rest() -> None:
+    wake, woken = Wake(rest=3600), threading.Event()
+    wake.set()
+    assert wake.wait(10)
+
+    def wait() -> None:
+        assert wake.wait(10)
+        woken.set()
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    wake.hurry()
+    wake.hurry()
+    assert woken.wait(30), "it rests"
+    waiter.join()

@@ -69,7 +69,7 @@ class Runtime:
         self._closing, self._needed = Latch(), Latch()
         self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
-        self.publisher = Publisher(self.outbox, self._connected, self._wake.set, system)
+        self.publisher = Publisher(self.outbox, self._connected, self._wake.hurry, system)
         self._call: SyncCall | None = None
         self._sent, self._heard, self._asked_ms = 0, 0.0, 0
         self._next_status, self.pause = system.ticks() + 1.0, Reconnection().pause
@@ -109,7 +109,7 @@ class Runtime:
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
         if self.outbox.offer(Offered(fact.id, b"", lane, journalled, fact)):
-            self._wake.set()
+            (self._wake.set if journalled is None else self._wake.hurry)()
         elif held is not None:
             self._reject([fact.id])  # lost, and counted: it is shown no more
 
@@ -348,7 +348,7 @@ class Runtime:
             told = self._errands or self.outbox.unjournalled or self.outbox.waiting or not self.outbox.opened
             if not (told or self.publisher.under_way or (self.config.hub and self.outbox.untold)):
                 return True
-            self._wake.set()
+            self._wake.hurry()
             self._closing.wait(0.002)
         return False
 
@@ -361,7 +361,7 @@ class Runtime:
         self.outbox.shut()
         self._closing.set()
         self._needed.set()
-        self._wake.set()
+        self._wake.hurry()
         with self._lock:
             call = self._call
         if call is not None:

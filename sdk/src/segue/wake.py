@@ -7,16 +7,29 @@ the worker in there had to wait for its turn; it also takes 1.2 KB, which is muc
 from __future__ import annotations
 
 import threading
+from typing import Final
+
+REST: Final = 0.002
+"""Seconds. A host that tells one fact after another would wake its worker for each: a call of the operating system,
+which now and then gives the host's processor to whom it woke."""
 
 
 class Wake:
-    """Set by anybody; waited for by one thread, which takes it back by waking up."""
+    """Set by anybody; waited for by one thread, which takes it back by waking up.
 
-    __slots__ = ("_closed",)
+    Who was woken rests a moment before it waits again: what is said meanwhile is found, and wakes nobody.
 
-    def __init__(self) -> None:
-        self._closed = threading.Lock()
+    Args:
+        rest: for how long, in seconds.
+    """
+
+    __slots__ = ("_closed", "_hurried", "_rest", "_woken")
+
+    def __init__(self, rest: float = REST) -> None:
+        self._closed, self._hurried = threading.Lock(), threading.Lock()
         self._closed.acquire()
+        self._hurried.acquire()
+        self._rest, self._woken = rest, False
 
     def set(self) -> None:
         """There is something to do. Costs next to nothing where that was said already."""
@@ -26,9 +39,22 @@ class Wake:
             except RuntimeError:  # another thread said so at the same moment
                 return
 
+    def hurry(self) -> None:
+        """As `set`, where somebody waits for what is done then: no rest before it."""
+        self.set()
+        if self._hurried.locked():
+            try:
+                self._hurried.release()
+            except RuntimeError:  # as above
+                return
+
     def wait(self, timeout: float) -> bool:
         """Waits until it is set, at most so many seconds, and takes it back; returns whether it was."""
-        return self._closed.acquire(timeout=timeout)
+        if self._woken:
+            self._hurried.acquire(timeout=self._rest)
+        self._woken = self._closed.acquire(timeout=timeout)
+        self._hurried.acquire(blocking=False)  # whoever hurried is heard now
+        return self._woken
 
 
 class Latch:
