@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from segue.domain.fact import Fact, decoded, properties_bytes
 from segue.domain.identifier import Identifier
+from segue.replica import Held
 from segue.sync import Incoming, Machine
 
-from tests.building import BEGIN, fact
+from tests.building import BEGIN, fact, realistic
 from tests.unit.logs import law
 
 ANN = Identifier("account", "A-1")
@@ -87,3 +89,40 @@ def test_what_is_gone_meanwhile_is_not_told_and_a_new_stream_states_all() -> Non
     assert subscribe.fields["pending"] == [two.id, three.id]
     made.unsubscribe(held)
     assert made.shown() == []
+
+
+def test_beyond_what_is_shown_telling_lays_nothing_and_asking_lays_all_that_is_left() -> None:
+    held, plan = Held(1, ANN, "service"), realistic()
+    laid = held.shown
+    for own in _facts(500):
+        held.show(own, plan, 256)
+        assert held.laid is laid, "a host that tells pays for what nobody asked"
+    left = list(held.pending.values())
+    assert 192 <= len(left) <= 256
+    assert left[-1].occurred_at == BEGIN + 500_000
+    assert held.shown.overlay == tuple(own.id for own in left)
+    assert held.shown.content.facts == len(left)
+    assert held.shown is held.laid
+    assert not held.unlaid
+
+
+def test_whoever_reads_meanwhile_finds_own_facts_or_more_never_none() -> None:
+    held, plan, facts, ended = Held(1, ANN, "service"), realistic(), _facts(2_000), threading.Event()
+    held.show(facts[0], plan, 16)
+    few: list[int] = []
+
+    def read() -> None:
+        while not ended.is_set():
+            if len(found := held.shown.overlay) < 1:
+                few.append(len(found))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for own in facts[1:]:
+        held.show(own, plan, 16)
+    ended.set()
+    for reader in readers:
+        reader.join()
+    assert not few
+    assert held.shown.overlay == tuple(held.pending)

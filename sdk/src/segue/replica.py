@@ -84,18 +84,22 @@ class Held:
     @property
     def shown(self) -> Projected:
         """What decisions read: the hub's context with own facts on top."""
-        if self.unlaid:
-            with self._gate:
-                try:
-                    laid = overlaid(self.laid, self._plan, self.unlaid) if self.unlaid else self.laid
-                except (
-                    Exception
-                ):  # the host must never notice: they are told all the same, and seen once the hub has them
-                    log.exception("segue: own facts cannot be shown")
-                    laid = self.laid
+        laid = self.laid
+        while not self.unlaid:
+            if laid is self.laid:  # else both changed in between
+                return laid
+            laid = self.laid
+        with self._gate:
+            unlaid, laid = self.unlaid, self.laid
+            count = len(unlaid)
+            try:
+                laid = overlaid(laid, self._plan, unlaid[:count]) if count else laid
+            except Exception:  # the host must never notice: they are told all the same, and seen once the hub has them
+                log.exception("segue: own facts cannot be shown")
+            if self.unlaid is unlaid:  # else a signal handler told more than is shown, and all is laid anew
                 self.laid = laid  # before the list is empty: who finds it so reads this
-                self.unlaid.clear()
-        return self.laid
+                del unlaid[:count]
+        return laid
 
     def snapshot(self, plan: Plan, strict: bool) -> Snapshot:
         """What is shown now, as a plan reads it; the same one until either changes."""
@@ -140,8 +144,8 @@ class Held:
     def show(self, fact: Fact, plan: Plan, most: int) -> None:
         """An own fact goes on top. Of more than `most` the oldest quarter is shown no more, until the hub has them.
 
-        A quarter at once, since what is left is laid anew: whoever tells facts all day without a hub pays the same for
-        each, and a decision never rests on more own facts than it can name.
+        A quarter at once, since what is left is laid anew, once somebody asks: whoever tells facts all day without a
+        hub pays the same for each, and a decision never rests on more own facts than it can name.
         """
         with self._gate:
             self.pending[fact.id] = fact
@@ -150,7 +154,11 @@ class Held:
             if len(self.pending) > most:
                 for id_ in list(self.pending)[: max(1, most // 4)]:
                     del self.pending[id_]
-                self._lay(plan)
+                self._plan = plan
+                # Before what they lie over is the bare context: who finds none to lay reads what was laid before.
+                self.unlaid = list(self.pending.values())
+                self.laid = self._base
+                self.identity_pending = any(links_someone_new(self._base, own) for own in self.unlaid)
             else:
                 self._plan = plan
                 self.unlaid.append(fact)
