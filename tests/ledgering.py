@@ -96,7 +96,7 @@ class Parts:
         self._writing = False
         self.ledger.on_broken = pytest.fail
         self.ingest.beside = self.ledger.stage
-        earlier, fan_out = EarlierPlans(self.contexts, self.plans), FanOut(self.contexts)
+        earlier, fan_out = EarlierPlans(self.contexts, self.plans), FanOut(self.contexts, self.plans)
         self.listeners = _Listeners(self.contexts, earlier, self.audiences, fan_out, self.ledger)
         self.workspace.listeners += [self.contexts.informed, self.audiences.informed, self.ledger.informed]
         self.ledger.start()

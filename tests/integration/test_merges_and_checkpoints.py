@@ -55,7 +55,7 @@ class Parts:
         self.contexts = Contexts(self.store, self.plans, facts_from_bytes, heads, EAGER)
         self.timers = Timers(self.clock)
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
-        self.fan_out = FanOut(self.contexts)
+        self.fan_out = FanOut(self.contexts, self.plans)
         self.projections = Projections(self.contexts, self.plans, self.clock, self.store.incarnation)
         self.ingest = Ingest(self.store, self.plans, self.clock, fact_to_bytes, fact_from_bytes, pytest.fail)
         self.earlier = EarlierPlans(self.contexts, self.plans)

@@ -11,7 +11,7 @@ from segue.domain.plan import canonical
 from segue.v1 import sync_pb2
 from segue_hub.checking.plan_check import read_directory
 from segue_hub.server import sync_service
-from segue_hub.services.fan_out import Stream
+from segue_hub.services.fan_out import Stream, Subscription
 from segue_hub.testing import RunningHub, run_hub
 
 from tests import watch_checks
@@ -222,6 +222,34 @@ def test_a_pending_fact_that_is_included_is_told_although_nothing_else_changed(
         frame = stream.frame(1, lambda f: bool(f.included))
         assert frame.unchanged
         assert list(frame.included) == [fact.id]
+
+
+def test_what_its_client_shows_already_waits_and_is_told_with_the_next_news(
+    hub: RunningHub, chat: Caller, app: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[Stream] = []
+    echo = Stream.echo
+
+    def counted(stream: Stream, subscription: Subscription, now: float) -> None:
+        waited.append(stream)
+        echo(stream, subscription, now)
+
+    monkeypatch.setattr(Stream, "echo", counted)
+    with streaming(chat, hub=hub, plan=hub.hub.plans.current.digest) as stream:
+        app.send(event("transfer.started", "account=S-18", transfer_id="T"))
+        stream.subscribe(1, "account=S-18")
+        stream.frame(1)
+        own = [event("chat.message", "account=S-18") for _ in range(2)]
+        stream.say(pending=sync_pb2.Pending(subscription=1, facts=[fact.id for fact in own]))
+        (held,) = [s for s in hub.hub.fan_out.streams if any(i.value == "S-18" for i in asked(s))]
+        eventually(lambda: held.pending == 2)
+        chat.send(own[0])
+        assert list(stream.frame(1, lambda f: facts(f) == 2).included) == [own[0].id]
+        chat.send(own[1])
+        assert waited == [held, held]
+        app.send(event("transfer.started", "account=S-18", transfer_id="U"))
+        stream.frame(1, lambda f: facts(f) == 4)
+        assert own[1].id in [id_ for frame in stream.frames(1) for id_ in frame.included]
 
 
 # Plans and grants.

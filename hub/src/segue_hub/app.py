@@ -191,7 +191,7 @@ class Hub:
         self.timers = Timers(self.clock)
         self.earlier = EarlierPlans(self.contexts, self.plans)
         self.audiences = Audiences(self.contexts, self.plans, self.timers, self.clock)
-        self.fan_out = FanOut(self.contexts)
+        self.fan_out = FanOut(self.contexts, self.plans)
         self.ledger = Ledger(
             self.store, self.contexts, self.plans, self.timers, self.clock, fact_from_bytes, settings.heads
         )

@@ -67,7 +67,7 @@ class Bookmarks:
 
     def _text(self, stream: Stream, subscription: Subscription, plan: Plan, grant: Grant) -> str:
         """What the store says of one; what was told where the news of it is on its way. What was missed is told now."""
-        if subscription in stream.dirty:
+        if subscription in stream.dirty or subscription in stream.echoes:
             return _held(subscription)
         known = self._contexts.find(subscription.identifier)
         version, view = 0, ""

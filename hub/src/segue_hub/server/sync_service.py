@@ -34,6 +34,7 @@ from ..services.pressure import Pressure
 from ..services.stored_content import Stored
 from ..services.timers import Timers
 from ..storage.ports import Store
+from .alarm import Alarm
 from .audience_watches import AudienceWatches, Watching
 from .bookmarks import Bookmarks
 from .context_service import Projections
@@ -111,7 +112,7 @@ class _Session:
         self._out: deque[pb.SyncResponse] = deque()
         self._out_bytes = 0
         self._writes = Writes()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._stream.wake.set)
         self._read_on = asyncio.Event()
         self._watches = AudienceWatches(service.watching, self._stream, self._error)
 
@@ -130,8 +131,7 @@ class _Session:
                 slow, self._broken = True, self._slow()
         finally:
             self._service.slow.forget(self._writes)
-            if self._alarm is not None:
-                self._alarm.cancel()
+            self._alarm.cancel()
             reader.cancel()
             if not slow:
                 writer.cancel()
@@ -152,8 +152,8 @@ class _Session:
     def _slow(self) -> Refusal:
         stream, limit = self._stream, self._service.limits.slow_reader_ms
         self._service.pressure.slow_readers += 1
-        log.warning("slow reader ended", touchpoint=stream.touchpoint, instance=stream.instance,
-                    behind=len(stream.dirty))  # fmt: skip
+        named = {"touchpoint": stream.touchpoint, "instance": stream.instance}
+        log.warning("slow reader ended", **named, behind=stream.behind)
         told = f"a message was not read within {limit} ms. Open a new stream and state what is held"
         return Refusal("SLOW_READER", told, retry_after_ms=1000)
 
@@ -165,6 +165,7 @@ class _Session:
         ends_at = loop.time() + SESSION * random.uniform(0.9, 1.1)  # noqa: S311  # spreads load, no secret
         while not reader.done():
             now = loop.time()
+            stream.fall_due(now)
             valid, stream.roused = not stream.roused or self._service.gate.still_valid(self._context), False
             if stream.closing or now >= ends_at or not valid:
                 reason = stream.closing or ("session ends" if now >= ends_at else "the key was revoked")
@@ -184,8 +185,7 @@ class _Session:
                 bookmark_due = now + BOOKMARK
                 await self._send(pb.SyncResponse(bookmark=await self._service.bookmarks.of(stream)))
             if not (stream.dirty or self._out or stream.plan_due or self._watches.due or self._uninformed):
-                if self._alarm is None or self._alarm.when() <= loop.time():  # it rang, perhaps unheard
-                    self._alarm = loop.call_at(min(bookmark_due, ends_at), stream.wake.set)
+                self._alarm.set(min(bookmark_due, ends_at, stream.echo_due))
                 await stream.wake.wait()
 
     async def _flush(self) -> bool:
@@ -280,8 +280,13 @@ class _Session:
         included = list(dict.fromkeys([*included, *subscription.own]))
         subscription.own.clear()
         context, renew_at = service.projections.encoded(subscription.customer, head, grant, subscription.purpose, plan)
-        subscription.version, subscription.view, subscription.holds = version, view, customer
-        subscription.answered = True
+        subscription.version, subscription.view, subscription.holds, subscription.answered = (
+            version,
+            view,
+            customer,
+            True,
+        )
+        subscription.told(head)
         if renew_at < NEVER:
             service.timers.arm(("renew", id(subscription)), renew_at, lambda _: self._renew(subscription))
         return pb.ContextUpdate(subscription=subscription.number, included=included, unknown=unknown), context

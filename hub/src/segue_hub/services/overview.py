@@ -89,7 +89,7 @@ class Overview:
                     "plan_current": stream.plan == plan.digest,
                     "plan_refused": stream.refused,
                     "subscriptions": len(stream.subscriptions),
-                    "behind": len(stream.dirty),
+                    "behind": stream.behind,
                     "conflated": stream.conflated,
                     "audience_resets": stream.audience_resets,
                     **stream.status,

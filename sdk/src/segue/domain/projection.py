@@ -30,6 +30,8 @@ _ALWAYS: Final = ("envelope", "choices")
 """What leaves whatever is granted: what the customer chose binds everybody."""
 _NEVER_JUDGED: Final = frozenset(("decisions", "envelope", "timeline"))
 """Sections that no expression, guardrail, journey or trait is read from; every frame brings others."""
+_BY_EVENTS: Final = frozenset(("timeline", "activity", "interactions", "journeys"))
+"""Sections that an event changes which names nobody new."""
 _TOLD_ELSEWHERE: Final = {CONSENT: "consents", SUBSCRIPTION: "subscriptions", ACTION: "actions"}
 """Facts of a timeline that are seen only by who may see the section that tells the same."""
 
@@ -100,6 +102,18 @@ def view_of(plan: Plan, grant: Grant, purpose: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def foreseen(plan: Plan, grant: Grant, purpose: str) -> bool:
+    """Whether who may see so much makes of an event of its own all that the hub makes of it: no outcome that is shipped
+    in place of hidden sections, and no journey that is seen, is another one by what an event changes.
+    """
+    sight = Sight(plan, grant, purpose)
+    if any(not _BY_EVENTS.isdisjoint(inputs) for inputs in sight.shipped):
+        return False
+    return not grant.may_read("journeys", purpose) or all(
+        grant.may_read_all(journey_map.inputs, purpose) for journey_map in plan.maps.values()
+    )
+
+
 def project(
     content: Content,
     plan: Plan,
@@ -148,6 +162,12 @@ class Sight:
             name for name, guardrail in plan.guardrails.items() if not grant.may_read_all(guardrail.inputs, purpose)
         )
         self.whole = not (self._audiences or self._guardrails)
+
+    @property
+    def shipped(self) -> list[frozenset[str]]:
+        """What each of those reads that are told as outcomes."""
+        audiences = [self.plan.audiences[name].inputs for name in self._audiences]
+        return audiences + [self.plan.guardrails[name].inputs for name in self._guardrails]
 
     def project(self, content: Content, at: int, dump: Callable[[Plain], bytes] = dumps) -> tuple[list[Section], int]:
         """See the function of this name."""
