@@ -280,12 +280,8 @@ class _Session:
         included = list(dict.fromkeys([*included, *subscription.own]))
         subscription.own.clear()
         context, renew_at = service.projections.encoded(subscription.customer, head, grant, subscription.purpose, plan)
-        subscription.version, subscription.view, subscription.holds, subscription.answered = (
-            version,
-            view,
-            customer,
-            True,
-        )
+        subscription.version, subscription.view, subscription.holds = version, view, customer
+        subscription.answered = True
         subscription.told(head)
         if renew_at < NEVER:
             service.timers.arm(("renew", id(subscription)), renew_at, lambda _: self._renew(subscription))
