@@ -30,6 +30,7 @@ OWN_PROCESSES = {
     "faults/ledgers.py": "tellings of its cursor are held against the ledger",
     "faults/rivals.py": "grants are held against the cap",
     "faults/scene.py": HELD_BY_FACTS,
+    "faults/strange_hosts.py": HELD_BY_FACTS,
     "faults/soak/host.py": "watchers of the soak are bare streams, all six checks on each",
     "faults/test_crash_points.py": HELD_BY_FACTS,
     "faults/test_offline_day.py": HELD_BY_FACTS,
