@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from enum import StrEnum
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from segue import Touchpoint
-from segue.domain.fact import MAX_PROPERTIES, Fact, check, like, properties_bytes
+from segue.domain.fact import MAX_PROPERTIES, Fact, check, properties_bytes
+from segue.domain.told import Told, like
 from segue.errors import FactError
 from segue.session import Session
 from segue.testing import FakeHub
@@ -132,3 +134,47 @@ def test_a_team_s_own_word_is_read_by_the_plan_of_the_moment() -> None:
     session.track("anruf", number=4)
     assert [one.type for one in hub.facts] == ["call.started", "anruf", "call.started", "call.started"]
     assert app.refused == {}
+
+
+def test_details_are_written_when_somebody_asks_and_whoever_comes_first() -> None:
+    details: dict[str, Any] = {"number": 3, "what": "x", "part": 0.5, "yes": True, "none": None}
+    told = like(FORM, ID, BEGIN, 7, details)
+    assert isinstance(told, Told)
+    details["number"] = 4  # what a host changes afterwards
+    assert told.raw == b'{"none":null,"number":3,"part":0.5,"what":"x","yes":true}'
+    other = like(FORM, ID, BEGIN, 7, {"number": 3})
+    assert other is not None
+    other.forget()
+    assert (other._properties, other.raw, other.properties) == (None, b'{"number":3}', {"number": 3})
+    assert other == like(FORM, ID, BEGIN, 7, {"number": 3})
+
+
+def test_what_threads_write_down_at_once_is_the_same() -> None:
+    for number in range(200):
+        told = like(FORM, ID, BEGIN, 7, {"number": number, "text": "x" * 200})
+        assert told is not None
+        found: list[bytes] = []
+        threads = [threading.Thread(target=work, args=(told, found)) for work in (_read, _let_go, _read)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [properties_bytes({"number": number, "text": "x" * 200})] * 3
+
+
+def _read(told: Fact, found: list[bytes]) -> None:
+    found.append(told.raw)
+
+
+def _let_go(told: Fact, found: list[bytes]) -> None:
+    told.forget()
+    found.append(told.raw)
+
+
+def test_what_may_not_be_writable_is_known_at_once() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        like(FORM, ID, BEGIN, 7, {"text": "\ud800"})
+    with pytest.raises(UnicodeEncodeError):
+        like(FORM, ID, BEGIN, 7, {"\ud800": 1})
+    for bad in (float("nan"), float("inf"), 10**5000, 1 << 63, "\x00" * (MAX_PROPERTIES // 6)):
+        assert like(FORM, ID, BEGIN, 7, {"x": bad}) is None

@@ -1,7 +1,7 @@
 """Forms: what the events of one type that a session tells have in common, checked once instead of with each.
 
 Owns which of them may serve: a form lives as long as the plan, the identifiers and the interaction that it was made
-from. What is told by one are plain details only (`fact.like`); all else goes the long way, and is checked, and refused,
+from. What is told by one are plain details only (`told.like`); all else goes the long way, and is checked, and refused,
 there. This is what most calls of `track` cost their host.
 """
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .domain.fact import Fact, like
+from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.interaction import InteractionRef
 from .domain.plan import Plan
+from .domain.told import like
 from .runtime import Runtime
 
 MOST: Final = 256
@@ -62,4 +63,6 @@ class Forms:
         ):
             self._made = {}
             self._plan, self._identifiers, self._interaction = plan, fact.identifiers, fact.interaction
-        self._made[type_] = fact
+        self._made[type_] = Fact(  # without what is its own
+            b"", fact.kind, fact.type, 0, 0, fact.identifiers, fact.channel, fact.touchpoint, fact.interaction
+        )

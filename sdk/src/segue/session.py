@@ -300,6 +300,7 @@ class Session(Coordination):
             fact = self._forms.event(self._home, type, self.identifiers, self._interaction, properties, more)
             if fact is not None:
                 if self._touchpoint.listeners:
+                    fact.forget()  # written down before anybody sees it
                     self._touchpoint.told(fact)
                 self._home.offer(fact, ANALYTICS, self._held)
                 return False

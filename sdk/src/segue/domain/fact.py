@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ..errors import FactError
@@ -68,22 +68,7 @@ _SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # the
 _ID_TEXT: Final = re.compile(r"[0-9a-fA-F]{32}").fullmatch
 _AS_IT_IS: Final = frozenset((str, int, float, bool, type(None)))
 """Types whose values come back from JSON as they were."""
-_WRITER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-_ENCODE: Final = _WRITER.encode
-
-
-def _encode_plain() -> Callable[[dict[str, Any], int], Iterable[str]]:
-    """What `_ENCODE` makes anew with each call, made once: for details that are plain, and sorted."""
-    make, text = json.encoder.c_make_encoder, json.encoder.encode_basestring  # type: ignore[attr-defined]
-    if make is None:  # Python without its C parts
-        return lambda properties, _: json.dumps(properties, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    made: Callable[[dict[str, Any], int], Iterable[str]] = make(
-        None, _WRITER.default, text, None, ":", ",", False, False, False
-    )
-    return made
-
-
-_ENCODE_PLAIN: Final = _encode_plain()
+_ENCODE: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 FARTHEST: Final = 1 << 62
 """No instant is that far from 1970, in microseconds."""
@@ -201,26 +186,6 @@ def decoded(properties: dict[str, Any]) -> dict[str, Any] | None:
         if type(name) is not str or type(value) not in _AS_IT_IS:
             return None
     return dict(sorted(properties.items())) if len(properties) > 1 else properties
-
-
-def like(form: Fact, id_: bytes, at: int, seq: int, properties: dict[str, Any]) -> Fact | None:
-    """An event like one that was checked, of details that nobody changes any more; None where they, or its instant,
-    have to be looked at.
-
-    Raises:
-        ValueError: what JSON, or UTF-8, does not have.
-    """
-    plain = decoded(properties)
-    if plain is None or not 0 < at < FARTHEST:
-        return None
-    raw = "".join(_ENCODE_PLAIN(plain, 0)).encode()
-    if len(raw) > MAX_PROPERTIES:
-        return None
-    fact = Fact(
-        id_, form.kind, form.type, at, seq, form.identifiers, form.channel, form.touchpoint, form.interaction, raw
-    )  # fmt: skip
-    fact._properties = plain
-    return fact
 
 
 def derived_id(occurred_at: int, source: str, native: str) -> bytes:
