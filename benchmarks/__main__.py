@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import growth, page, runner, shown
+from . import growth, page, runner, saved, shown
 
 _EPILOG = "Exits with 0 where every benchmark ran, with 1 where one failed (with --strict: or a target is short)."
 
@@ -22,7 +22,7 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="smaller and fewer rounds: for a look, not for figures")
     parser.add_argument("--json", action="store_true", help="the run as JSON instead of tables")
-    parser.add_argument("--save", metavar="FILE", type=Path, help="leave the run's JSON here as well")
+    parser.add_argument("--save", metavar="FILE", type=Path, help="leave the run's JSON here, after each benchmark")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a target is short or not compared")
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="end a benchmark that takes longer: it failed")
     parser.add_argument("--install-peers", action="store_true", help="install missing Redis, PostgreSQL and strace")
@@ -53,11 +53,9 @@ def _runs(asked: argparse.Namespace, which: list[str]) -> int:
         if not asked.json:
             print(shown.report(report), flush=True)
 
+    keeps = saved.Saved(asked.save)
     with growth.shared():
-        document = runner.run(which, wish, shows, done)
-    if asked.save:
-        asked.save.parent.mkdir(parents=True, exist_ok=True)
-        asked.save.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        document = runner.run(which, wish, shows, done, keeps=keeps)
     if asked.json:
         print(json.dumps(document, indent=2))
     else:

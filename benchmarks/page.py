@@ -16,7 +16,7 @@ from . import shown
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "figures.md"
 BEGINS: Final = "<!-- make bench: from here -->"
 ENDS: Final = "<!-- make bench: up to here -->"
-_WORDS: Final = {"PASS": "met", "SHORT": "short", "FAILED": "FAILED", "SKIPPED": "not compared"}
+_WORDS: Final = {"PASS": "met", "SHORT": "short", "SKIPPED": "not compared"}
 
 
 def write(runs: Sequence[Path], page: Path = PAGE) -> int:
@@ -30,7 +30,8 @@ def write(runs: Sequence[Path], page: Path = PAGE) -> int:
         How many rows the table has.
 
     Raises:
-        ValueError: a file is no run, or the page has not the two markers in their order.
+        ValueError: a file is no run, one of its benchmarks failed and no later one has its figures, or the page has not
+            the two markers in their order.
     """
     documents = [_read(path) for path in runs]
     text = page.read_text(encoding="utf-8")
@@ -38,6 +39,7 @@ def write(runs: Sequence[Path], page: Path = PAGE) -> int:
     _, ended, after = rest.partition(ENDS)
     if not began or not ended:
         raise ValueError(f"{page}: the table goes between the lines {BEGINS} and {ENDS}; put both where it belongs")
+    _whole(documents)
     rows = table(documents)
     page.write_text(f"{before}{began}{rows}\n{ended}{after}", encoding="utf-8")
     return rows.count("\n| ") - 1
@@ -58,8 +60,6 @@ def table(documents: Sequence[dict[str, Any]]) -> str:
     ]
     for name in order:
         report = latest[name][0]
-        if report["failed"]:
-            text.append(_row(report["id"], report["failed"], "", "", "", "", _WORDS["FAILED"]))
         for line in report["lines"]:
             theirs = f"{line['peer_name']} {shown.number(line['peer']['median'])}" if line["peer"] else ""
             text.append(_row(
@@ -68,6 +68,16 @@ def table(documents: Sequence[dict[str, Any]]) -> str:
             ))  # fmt: skip
         text += [_row(report["id"], what, "", "", "", "", _WORDS["SKIPPED"]) for what in report["skipped"]]
     return "\n".join(text)
+
+
+def _whole(documents: Sequence[dict[str, Any]]) -> None:
+    """Refuses what would put a benchmark that failed into the page as if it were a figure."""
+    latest = {report["name"]: report for document in documents for report in document["reports"]}
+    if failed := [f"{name} ({report['failed']})" for name, report in sorted(latest.items()) if report["failed"]]:
+        raise ValueError(
+            f"the page has no place for benchmarks that failed: {', '.join(failed)}; run them again, with `--save`,"
+            " and give that file as the last"
+        )
 
 
 def _order(name: str) -> tuple[int, str]:

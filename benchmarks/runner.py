@@ -75,8 +75,10 @@ def machine() -> dict[str, Any]:
     return about
 
 
-def run(which: Sequence[str], wish: Wish, shows: Shows, done: Callable[[dict[str, Any]], None],
-        package: str = "benchmarks") -> dict[str, Any]:  # fmt: skip
+def run(
+    which: Sequence[str], wish: Wish, shows: Shows, done: Callable[[dict[str, Any]], None],
+    package: str = "benchmarks", keeps: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:  # fmt: skip
     """Runs them all.
 
     Args:
@@ -85,14 +87,17 @@ def run(which: Sequence[str], wish: Wish, shows: Shows, done: Callable[[dict[str
         shows: hears where it is, about once a second.
         done: hears each report as soon as it is there.
         package: where the modules are.
+        keeps: is given the document as it stands after each benchmark.
 
     Returns:
         The document: machine, date, and the reports. One that failed is there with its reason under `failed`.
     """
-    document: dict[str, Any] = {"machine": machine(), "quick": wish.quick, "at": _now(), "reports": []}
+    document: dict[str, Any] = {"machine": machine(), "quick": wish.quick, "at": _now(), "seconds": 0.0, "reports": []}
     for name in which:
         report = run_one(name, wish, shows, package)
         document["reports"].append(report)
+        document["seconds"] = round(document["seconds"] + report["seconds"], 1)
+        keeps(document)
         done(report)
         if report["failed"] == "interrupted":
             break

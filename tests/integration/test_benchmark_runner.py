@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import page, runner, shown
+from benchmarks import page, runner, saved, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -138,6 +138,55 @@ def test_the_page_has_each_benchmarks_latest_table_and_the_prose_around_stays(pa
     assert target.read_text(encoding="utf-8") == again
 
 
+def test_a_benchmark_that_failed_is_not_put_into_the_page(package: str, tmp_path: Path) -> None:
+    document, _ = _run(package, "p1", "p2", "p3")
+    (tmp_path / "run.json").write_text(json.dumps(document), encoding="utf-8")
+    target = tmp_path / "figures.md"
+    text = f"{page.BEGINS}\nold\n{page.ENDS}\n"
+    target.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"p2 \(RuntimeError: 5 facts .*\), p3 .* give that file as the last"):
+        page.write([tmp_path / "run.json"], target)
+    assert target.read_text(encoding="utf-8") == text
+
+
+def test_a_run_is_kept_after_each_benchmark(package: str, tmp_path: Path) -> None:
+    path, seen = tmp_path / "new" / "run.json", list[list[str]]()
+    keeps = saved.Saved(path)
+    wish = runner.Wish(quick=True, limit=60.0)
+
+    def done(_: dict[str, Any]) -> None:
+        seen.append([report["name"] for report in json.loads(path.read_text(encoding="utf-8"))["reports"]])
+
+    document = runner.run(["p1", "p2", "p10"], wish, lambda *_: None, done, package, keeps)
+    assert seen == [["p1"], ["p1", "p2"], ["p1", "p2", "p10"]]
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept == document
+    assert kept["seconds"] == pytest.approx(sum(report["seconds"] for report in kept["reports"]), abs=0.2)
+    assert [entry.name for entry in path.parent.iterdir()] == ["run.json"]
+
+
+def test_a_full_disk_ends_no_run_and_the_run_before_stays(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("before", encoding="utf-8")
+    (tmp_path / "run.json.part").symlink_to("/dev/full")
+    keeps = saved.Saved(path)
+    keeps({"reports": []})
+    assert "the run is not kept (No space left on device)" in keeps.failed
+    assert path.read_text(encoding="utf-8") == "before"
+    keeps({"reports": []})  # there is space again
+    assert (keeps.failed, json.loads(path.read_text(encoding="utf-8"))) == ("", {"reports": []})
+    nowhere = saved.Saved(path / "run.json")
+    document = runner.run(
+        ["p1", "p10"], runner.Wish(quick=True, limit=60.0), lambda *_: None, lambda _: None, package, nowhere
+    )
+    assert [report["failed"] for report in document["reports"]] == ["", ""]
+    assert nowhere.failed
+    told = capsys.readouterr().err
+    assert told.count("the run is not kept") == 2, "once for each file, not after each benchmark"
+
+
 @pytest.mark.parametrize("text", ["", page.BEGINS, f"{page.ENDS}\n{page.BEGINS}\n"], ids=["none", "one", "swapped"])
 def test_a_page_without_its_markers_is_left_alone(package: str, tmp_path: Path, text: str) -> None:
     document, _ = _run(package, "p10")
@@ -169,3 +218,9 @@ def test_the_docs_have_the_place_of_the_table() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     assert text.count(page.BEGINS) == text.count(page.ENDS) == 1
     assert text.index(page.BEGINS) < text.index(page.ENDS)
+
+
+def test_the_docs_table_has_no_benchmark_that_failed() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    rows = text.partition(page.BEGINS)[2].partition(page.ENDS)[0].splitlines()
+    assert [row for row in rows if "FAILED" in row] == []
