@@ -71,6 +71,8 @@ fuzz: .venv-fuzz/.stamp ## fuzzes every door where bytes come in, TIME seconds e
 	@touch $@
 
 # WHICH="p1 p3" for some of them; BENCH="--install-peers" installs what is missing of Redis, PostgreSQL and strace.
+# Whole: allow 35 minutes on a quiet machine, and 4 GB of disk; SEGUE_BENCH_STORES=FOLDER keeps the stores of p6, p7 and p12
+# for the next run. The JSON is written after each benchmark: ctrl-C keeps what there is, WHICH="p7 p8" goes on from there.
 bench: $(STAMP) .venv-bench/.lock ## every target side by side with its peers: medians, ratios, PASS or SHORT; JSON in build/
 	@$(BIN)/python -m benchmarks $(WHICH) --save build/bench.json $(BENCH)
 

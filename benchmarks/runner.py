@@ -18,8 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -102,6 +102,21 @@ def run(
         if report["failed"] == "interrupted":
             break
     return document
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Whoever ends the run by SIGTERM or SIGHUP interrupts it, as ctrl-C does: nothing that it started is left."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_one(name: str, wish: Wish, shows: Shows, package: str = "benchmarks") -> dict[str, Any]:

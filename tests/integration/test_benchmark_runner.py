@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import page, runner, saved, shown
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -73,6 +75,11 @@ def _run(package: str, *which: str, limit: float = 60.0) -> tuple[dict[str, Any]
     return document, steps
 
 
+def _gone(process: int) -> bool:
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
 def test_benchmarks_are_found_in_the_order_of_their_numbers(package: str) -> None:
     assert runner.names(package) == ["p1", "p2", "p3", "p4", "p10", "reserve"]
 
@@ -110,9 +117,7 @@ def test_one_that_does_not_end_fails_at_its_limit_and_leaves_nothing_behind(pack
     assert [report["failed"] for report in document["reports"]] == [
         "no end within 3 s; the last step was: round 1 of 9", ""
     ]  # fmt: skip
-    left = int((tmp_path / package / "p4.py.pid").read_text())
-    state = Path(f"/proc/{left}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert _gone(int((tmp_path / package / "p4.py.pid").read_text()))
 
 
 def test_the_page_has_each_benchmarks_latest_table_and_the_prose_around_stays(package: str, tmp_path: Path) -> None:
@@ -163,6 +168,31 @@ def test_a_run_is_kept_after_each_benchmark(package: str, tmp_path: Path) -> Non
     assert kept == document
     assert kept["seconds"] == pytest.approx(sum(report["seconds"] for report in kept["reports"]), abs=0.2)
     assert [entry.name for entry in path.parent.iterdir()] == ["run.json"]
+
+
+ENDED = """
+import sys
+from pathlib import Path
+from benchmarks import runner, saved
+if __name__ == "__main__":
+    with runner.interruptible():
+        wish, keeps = runner.Wish(quick=True, limit=60.0), saved.Saved(Path(sys.argv[2]))
+        runner.run(["p10", "p4", "p1"], wish, lambda *_: None, lambda _: None, sys.argv[1], keeps)
+"""
+
+
+def test_a_run_that_is_ended_keeps_what_it_has_and_leaves_nothing_behind(package: str, tmp_path: Path) -> None:
+    path, left = tmp_path / "run.json", tmp_path / package / "p4.py.pid"
+    with subprocess.Popen([sys.executable, "-c", ENDED, package, str(path)], cwd=ROOT) as process:
+        try:
+            eventually(lambda: left.exists() and left.read_text(), timeout=30)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert [(report["name"], report["failed"]) for report in kept["reports"]] == [("p10", ""), ("p4", "interrupted")]
+    assert _gone(int(left.read_text()))
 
 
 def test_a_full_disk_ends_no_run_and_the_run_before_stays(
