@@ -131,3 +131,34 @@ def test_what_is_taken_in_is_always_a_beginning_of_what_was_sent(arrived: list[i
             heard.append(seq)
     assert heard == list(range(1, len(heard) + 1))
     assert (made.state == GAPPED) == (heard != arrived)
+
+
+def test_what_the_hub_says_late_of_its_time_sets_nobody_back() -> None:
+    """Facts told one after another stay in their order where a message of the hub waited half a second on its way."""
+    made = machine()
+    made.connected()
+    second, delays = 1_000_000, [0, 500_000, 20_000, 300_000, 0]
+    told = [hub_time(made, number, 100 * second + number * second, number * second + late)
+            for number, late in enumerate(delays, 1)]  # fmt: skip
+    assert told == [100 * second] * len(delays)
+
+
+def test_a_clock_of_the_hub_that_was_set_is_taken_over_at_once_and_a_slow_one_within_eight_messages() -> None:
+    made = machine()
+    made.connected()
+    second = 1_000_000
+    assert hub_time(made, 1, 100 * second, 0) == 100 * second
+    assert hub_time(made, 2, 130 * second, second) == 129 * second, "forward"
+    assert hub_time(made, 3, 52 * second, 2 * second) == 50 * second, "back"
+    offsets = [hub_time(made, number, 51 * second, 3 * second) for number in range(4, 12)]
+    assert offsets == [50 * second] * 7 + [48 * second]
+    assert hub_time(made, 12, 51 * second, 2_000 * second) == -1949 * second, "our own clock was set"
+
+
+def hub_time(made: Machine, seq: int, server_time: int, at: int) -> int:
+    """What the machine takes the hub's clock to be ahead of ours by, after one more message of it."""
+    if seq == 1:
+        made.received(Incoming("welcome", {"incarnation": "i", "server_time": server_time, "touchpoint": "app"}, 1), at)
+    else:
+        made.received(Incoming("bookmark", {"server_time": server_time, "subscriptions": 0, "digest": ""}, seq), at)
+    return made.offset

@@ -41,6 +41,11 @@ _NO_WORKSPACE: Final = (ValueError, TypeError, LookupError, AttributeError, Arit
 _NO_PLAN: Final = (PlanError, *_NO_WORKSPACE)
 PENDING_SHOWN: Final = 256
 """Own facts shown over one context at most; older ones wait unseen for the hub."""
+SAMPLES: Final = 8
+"""Times of the hub's clock looked at together: what is said waits on its way, and one that waited longest is furthest
+behind, so the greatest difference of several is the nearest to the truth."""
+SET_BACK: Final = 5_000_000
+"""Microseconds: what lies further behind the others did not wait, the hub's clock was set."""
 SHOWN_UNSAID: Final = 10_000
 """Own facts shown that the hub was not told of, where a disk hangs; what it knows of those beyond it says unasked."""
 
@@ -155,6 +160,7 @@ class Machine:
     told: list[Callable[[], None]] = field(default_factory=list)
     _watches: dict[int, Watch] = field(default_factory=dict)
     _shown: deque[tuple[Held, bytes]] = field(default_factory=lambda: deque(maxlen=SHOWN_UNSAID))
+    _offsets: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     _next: int = 1
     _seq: int = 0
 
@@ -262,7 +268,7 @@ class Machine:
 
     def _on_welcome(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         self.state = READY
-        self.offset = fields["server_time"] - at
+        self._told_time(fields["server_time"] - at)
         self.touchpoint = fields["touchpoint"]
         if self.incarnation and self.incarnation != fields["incarnation"]:
             self.reincarnated = True
@@ -272,6 +278,13 @@ class Machine:
                 watch.taken, watch.heard, watch.cuts = 0, 0, watch.cuts + 1
         self.incarnation = fields["incarnation"]
         return []
+
+    def _told_time(self, offset: int) -> None:
+        """The hub said what time it has: facts told one after another must not step back for a message that waited."""
+        if self._offsets and offset < max(self._offsets) - SET_BACK:
+            self._offsets.clear()
+        self._offsets.append(offset)
+        self.offset = max(self._offsets)
 
     def _on_plan(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         digest = fields["digest"]
@@ -315,7 +328,7 @@ class Machine:
         return []
 
     def _on_bookmark(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
-        self.offset = fields["server_time"] - at
+        self._told_time(fields["server_time"] - at)
         for held in self.replica.all():
             held.heard(at)
         expected = self.replica.digest()
