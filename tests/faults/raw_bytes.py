@@ -178,10 +178,65 @@ def windows(chance: random.Random) -> bytes:
     return begun() + most * 10 + frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\0") * 1000
 
 
+def windows_of_nothing(chance: random.Random) -> bytes:
+    """Calls whose answers may never be sent: the stranger lets nothing through, and says so first."""
+    closed = frame(SETTINGS, 0, 0, (4).to_bytes(2, "big") + (0).to_bytes(4, "big"))
+    body = b"\0\0\0\0\0"
+    calls = (opening(2 * n + 1, "/grpc.health.v1.Health/Check") + frame(DATA, END_STREAM, 2 * n + 1, body)
+             for n in range(100))  # fmt: skip
+    return PREFACE + closed + b"".join(calls)
+
+
+def heads_without_bodies(chance: random.Random) -> bytes:
+    """Calls that end with their beginning, and trailers where none belong."""
+    path = chance.choice((_READ, "/segue.v1.SyncService/Sync", "/segue.v1.EventService/PublishEvents", "/", ""))
+    ends = (frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, _call(path)) for n in range(50))
+    trailers = frame(HEADERS, END_HEADERS | END_STREAM, 101, headers(("grpc-status", "0"), (":path", path)))
+    return begun() + b"".join(ends) + opening(101, path) + trailers + trailers
+
+
+def odd_calls(chance: random.Random) -> bytes:
+    """Well-formed HTTP/2 that is no gRPC, or says nonsense of itself."""
+    timeouts = ("", "1", "S", "-1S", "99999999999S", "1S1S", "1\u00b5", "0n", "999999999H", "1 S")
+    kinds = ("", "text/html", "application/json", "application/grpc+json", "application/grpc-web", "a" * 5000)
+    encodings = ("identity", "gzip", "brotli", "", "gzip,gzip", "\0")
+    calls = []
+    for number in range(60):
+        more = [
+            ("grpc-timeout", chance.choice(timeouts)), ("grpc-encoding", chance.choice(encodings)),
+            ("grpc-accept-encoding", chance.choice(encodings)), (":status", "200"),
+        ]  # fmt: skip
+        path, kind = chance.choice((_READ, "/../../etc/passwd", "*", "//")), chance.choice(kinds)
+        block = _call(path, kind, *more[: chance.randrange(5)])
+        body = chance.randbytes(chance.randrange(12))
+        calls.append(frame(HEADERS, END_HEADERS, 2 * number + 1, block) + frame(DATA, END_STREAM, 2 * number + 1, body))
+    return begun() + b"".join(calls)
+
+
+def _call(path: str, kind: str = "application/grpc", *more: tuple[str, str]) -> bytes:
+    method = (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "hub")
+    return headers(*method, ("te", "trailers"), ("content-type", kind), *more)
+
+
+def http_1_one_upon_the_other(chance: random.Random) -> bytes:
+    """Requests that do not wait for answers, for files that are not there to be had."""
+    paths = (
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/segue.db",
+        "/healthz/../metrics",
+        "//etc/passwd",
+        "/\0",
+        "/metrics",
+    )
+    ways = ("GET", "HEAD", "PUT", "TRACE", "CONNECT")
+    asked = (f"{chance.choice(ways)} {chance.choice(paths)} HTTP/1.1\r\nHost: h\r\n\r\n" for _ in range(300))
+    return "".join(asked).encode()
+
+
 KINDS: Final[tuple[Callable[[random.Random], bytes], ...]] = (
     noise, noise_after_preface, frames_at_random, hpack_at_random, damaged_call, message_that_lies, compressed_bomb,
     upgrade, tls_hello, headers_without_end, one_giant_header, http_1_giant, http_1_damaged, pings, settings,
-    rapid_resets, many_calls, windows,
+    rapid_resets, many_calls, windows, windows_of_nothing, heads_without_bodies, odd_calls, http_1_one_upon_the_other,
 )  # fmt: skip
 """All of them."""
 

@@ -34,6 +34,8 @@ NEAR: Final = 4
 """Marks kept so close at most; the older ones of them go, but for one in `MARK_EVERY` facts."""
 EMPTY: Final = 6
 """What a head takes besides the facts in its lists, in facts of about 450 bytes."""
+FORK: Final = 3
+"""What a fork takes whose facts are those of the head, in facts."""
 AWAY: Final = 8
 """What a mark takes that was put away, in facts."""
 STEP: Final = "steps"
@@ -182,7 +184,7 @@ class Head:
     def heft(self) -> int:
         """What it takes in memory as it is now, in facts: its lists, its forks and its marks."""
         forks = (1 if self._base is not None else 0) + (1 if self._middle is not None else 0)
-        return _weight(self.content) + forks * EMPTY + sum(mark.weight for mark in self._marks)
+        return _weight(self.content) + forks * FORK + sum(mark.weight for mark in self._marks)
 
     def _keep_all(self, marks: Sequence[tuple[Content, int]], positions: Sequence[int], after: int, plan: Plan) -> None:
         """Keeps marks, each with how many of the facts at these positions are in it; the rest came `after` one."""
