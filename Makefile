@@ -29,9 +29,9 @@ test: $(STAMP) ## all tests
 
 # One line of figures for each trial; the same as JSON is left in build/.
 TRIALS = mkdir -p build && rm -f build/faults.jsonl; SEGUE_FAULTS_REPORT=$(CURDIR)/build/faults.jsonl $(BIN)/python -m pytest \
-	-m trial -n $(WORKERS) --dist loadfile tests/faults
+	-n $(WORKERS) --dist loadfile tests/faults
 
-faults: $(STAMP) ## the fault tests that have sizes, larger than in `make test` (twenty minutes)
+faults: $(STAMP) ## the fault tests, those that have sizes larger than in `make test` (twenty minutes)
 	@export SEGUE_FAULTS=ci; $(TRIALS) --timeout 1800; code=$$?; $(BIN)/python -m tests.faults.trial build/faults.jsonl; exit $$code
 
 faults-long: $(STAMP) ## the same, as large as the promises are stated for (many hours)
