@@ -220,7 +220,7 @@ def _log_in(store: Path) -> Log:
 def _whose(log: Log, plan: Plan, hub: RunningHub | Serving | None) -> Whose:
     """Whose facts are whose, by the naive rule."""
     named = [(position, fact) for position, fact in log if fact.identifiers]
-    ends = _ends.get(hub.hub.ingest, []) if isinstance(hub, RunningHub) else [position for position, _ in named]
+    ends = sorted(_ends.get(hub.hub.ingest, [])) if isinstance(hub, RunningHub) else [position for position, _ in named]
     return Rule(named, ends, plan.kinds).whose
 
 
@@ -288,9 +288,21 @@ def _write(original: Callable[..., Any]) -> Callable[..., Any]:
     return written
 
 
+def _written_alone(original: Callable[..., Any]) -> Callable[..., Any]:
+    """What has no facts, as a plan or an incident, has a place in the log: what comes after it is another unit."""
+
+    async def written(ingest: Ingest, *arguments: Any) -> Any:
+        position = await original(ingest, *arguments)
+        _ends.setdefault(ingest, []).append(position)
+        return position
+
+    return written
+
+
 _AROUND: list[tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = [
     (Runtime, "begin", _begin), (Runtime, "hear", _hear), (Runtime, "hang_up", _hang_up), (Runtime, "close", _close),
     (RunningHub, "__init__", _know), (Serving, "__init__", _know), (Ingest, "_write", _write),
+    (Ingest, "_written_alone", _written_alone),
 ]  # fmt: skip
 
 

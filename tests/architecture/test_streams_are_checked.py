@@ -69,7 +69,8 @@ def hosts(source: str) -> bool:
 
 def test_every_stream_of_the_sdk_in_this_process_is_observed() -> None:
     for owner, name in ((Runtime, "begin"), (Runtime, "hear"), (Runtime, "hang_up"), (Runtime, "close"),
-                        (RunningHub, "__init__"), (Serving, "__init__"), (Ingest, "_write")):  # fmt: skip
+                        (RunningHub, "__init__"), (Serving, "__init__"), (Ingest, "_write"),
+                        (Ingest, "_written_alone")):  # fmt: skip
         assert hasattr(getattr(owner, name), "__wrapped__"), f"{owner.__name__}.{name} is not watched"
 
 
