@@ -21,7 +21,8 @@ class Pulse:
 
     Attributes:
         at: seconds since the soak began.
-        memory: bytes that are its own, or its share of what it shares (PSS).
+        memory: bytes that no file has (`Pss_Anon`). Its share of pages that files have changes with how many other
+            processes have them: by 10 MB and more, where a test or a benchmark begins or ends beside it.
         threads, descriptors: how many.
     """
 
@@ -35,7 +36,7 @@ def pulse(pid: int, at: float) -> Pulse:
     """Looks at a process."""
     place = Path(f"/proc/{pid}")
     lines = (place / "smaps_rollup").read_text().splitlines()
-    memory = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    memory = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
     threads = sum(1 for _ in (place / "task").iterdir())
     return Pulse(at, memory, threads, sum(1 for _ in (place / "fd").iterdir()))
 
