@@ -162,3 +162,15 @@ def hub_time(made: Machine, seq: int, server_time: int, at: int) -> int:
     else:
         made.received(Incoming("bookmark", {"server_time": server_time, "subscriptions": 0, "digest": ""}, seq), at)
     return made.offset
+
+
+def test_of_more_own_facts_than_are_noted_one_by_one_the_hub_is_told_all_the_same() -> None:
+    made = machine()
+    some = [made.subscribe(Identifier("account", f"A-{number}"), "service")[0] for number in range(4_000)]
+    facts = [event("call.started", f"account=A-{number}") for number in range(4_000) for _ in range(3)]
+    for place, fact in enumerate(facts):
+        made.own(some[place // 3], fact)
+    told = {(message.fields["subscription"], id_) for message in made.shown() for id_ in message.fields["facts"]}
+    assert told == {(some[place // 3].number, fact.id) for place, fact in enumerate(facts)}
+    made.own(some[0], facts[0])
+    assert [message.fields["facts"] for message in made.shown()] == [[facts[0].id]]

@@ -47,7 +47,9 @@ behind, so the greatest difference of several is the nearest to the truth."""
 SET_BACK: Final = 5_000_000
 """Microseconds: what lies further behind the others did not wait, the hub's clock was set."""
 SHOWN_UNSAID: Final = 10_000
-"""Own facts shown that the hub was not told of, where a disk hangs; what it knows of those beyond it says unasked."""
+"""Own facts shown that the hub was not told of, noted one by one; of more, all that is shown is stated."""
+_NEARLY: Final = SHOWN_UNSAID - 100
+"""From here on one may be pushed out: several threads note at a time, without a lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ class Machine:
     told: list[Callable[[], None]] = field(default_factory=list)
     _watches: dict[int, Watch] = field(default_factory=dict)
     _shown: deque[tuple[Held, bytes]] = field(default_factory=lambda: deque(maxlen=SHOWN_UNSAID))
+    _overflowed: bool = False
     _offsets: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     _next: int = 1
     _seq: int = 0
@@ -198,11 +201,16 @@ class Machine:
         """
         held.show(fact, self.plan, PENDING_SHOWN)
         if self.state != DOWN:
+            self._overflowed = self._overflowed or len(self._shown) >= _NEARLY
             self._shown.append((held, fact.id))
 
     def shown(self) -> list[Outgoing]:
         """Tells the hub which own facts are shown; before they are published, so that frames say what they include."""
         told: dict[int, list[bytes]] = {}
+        if self._overflowed:  # what was pushed out would be shown for ever, over a context that has it
+            self._overflowed = False
+            self._shown.clear()
+            told = {held.number: list(held.pending) for held in self.replica.all() if held.pending}
         while self._shown:
             held, id_ = self._shown.popleft()
             if id_ in held.pending and self.replica.numbered(held.number) is held:
