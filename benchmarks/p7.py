@@ -139,11 +139,9 @@ def run(*, quick: bool = False) -> Report:
             "acknowledged = rows in the file, for every size; every context that was read has a version and its"
             f" {EACH} facts or more"
         )
-        report.notes[
-            "facts of a customer before"
-        ] = {  # kept stores grow with every run: sizes are alike where these are
-            f"{size:,}": round(one.facts_before / size, 1) for size, one in grown.items()
-        }
+        # Kept stores grow with every run: sizes are alike where these are.
+        facts = {f"{size:,}": round(one.facts_before / size, 1) for size, one in grown.items()}
+        report.notes["facts of a customer before"] = facts
         report.notes["on disk"] = {f"{size:,}": _whole(path) for size, path in found.items()}
         report.notes["where the bytes are"] = _bytes_of(found[sizes[-2]], sizes[-2])
         report.notes["memory"] = {f"{size:,}": told for size, told in memory.items()}

@@ -42,8 +42,11 @@ class Crowd:
         self.histories = [History() for _ in names]
         self.ended = 0
         self.errors: list[str] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=asyncio.run, args=(self._run(address, key, names, held),))
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._run(address, key, names, held),)
+        )
         self._thread.start()
 
     async def _run(self, address: str, key: str, names: Sequence[str], held: Sequence[Held]) -> None:
@@ -60,8 +63,7 @@ class Crowd:
                     self._listen(stub.Sync(metadata=metadata, wait_for_ready=True), self.histories[number], name, one)
                 )
             )
-        while not self._stopping.is_set() and not all(task.done() for task in tasks):  # noqa: ASYNC110  # of a thread
-            await asyncio.sleep(0.02)
+        await self._stopping.wait()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -96,5 +98,7 @@ class Crowd:
 
     def close(self) -> None:
         """Ends all of them."""
-        self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+            self._loop.close()

@@ -42,7 +42,7 @@ def seek_among_the_young() -> None:
 def seek_among_all() -> int:
     """Cycles whose calls were under way when the young were searched, and those of plans that went; how many objects.
 
-    The interpreter does nothing else meanwhile: a tenth of a second at 250,000 objects.
+    The interpreter does nothing else meanwhile: 72 to 229 ms of a hub of 85 MB, on a machine with other work.
     """
     gc.unfreeze()
     return gc.collect()  # what is left is frozen at its end
