@@ -109,7 +109,7 @@ def test_hosts_on_many_threads_get_each_ordinal_once_in_the_order_of_the_journal
 
 
 def test_closing_does_not_wait_for_a_disk_that_hangs_and_what_was_told_is_kept_when_it_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(runtime_module, "LAST_WORK", 0.05)
     app = segue.Touchpoint("app", hub="", state=tmp_path)
@@ -128,6 +128,7 @@ def test_closing_does_not_wait_for_a_disk_that_hangs_and_what_was_told_is_kept_w
     assert inside.wait(5)
     assert not session.track("behind.it", durable=True), "it says that it is not on disk"
     app.close()
+    assert "2 facts may never have come to its disk" in caplog.text
     session.track("too.late")
     assert (outbox.offered, outbox.waiting, outbox.unjournalled, outbox.losses) == (4, 1, 2, {"closed": 1})
     back.set()

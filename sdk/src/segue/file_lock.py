@@ -9,15 +9,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import threading
 from pathlib import Path
 from typing import Final
 
-_PATIENCE: Final = 0.05
-"""Seconds that a fork waits at most for a lock that is being taken right now."""
-_held: set[int] = set()
-_taking = threading.Lock()
-_forking: list[bool] = []
+from .fork import unforked
+
+_held: Final[set[int]] = set()
 
 
 class FileLock:
@@ -33,7 +30,7 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pid = os.getpid()
-        with _taking:  # no fork between the opening and the noting of what was opened
+        with unforked:  # no fork between the opening and the noting of what was opened
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             _held.add(self._descriptor)
         try:
@@ -48,7 +45,7 @@ class FileLock:
     def close(self) -> None:
         """Lets go."""
         if self._pid == os.getpid() and self._descriptor >= 0:
-            with _taking:
+            with unforked:
                 descriptor, self._descriptor = self._descriptor, -1
                 _held.discard(descriptor)
                 os.close(descriptor)
@@ -59,23 +56,11 @@ class FileLock:
         self.close()
 
 
-def _before_fork() -> None:
-    _forking.append(_taking.acquire(timeout=_PATIENCE))
-
-
-def _in_parent() -> None:
-    if _forking.pop():
-        _taking.release()
-
-
 def _in_child() -> None:
-    global _taking
-    _taking = threading.Lock()
-    _forking.clear()
     for descriptor in _held:  # closing is all that is done: the lock itself is the parent's, and stays
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _held.clear()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)

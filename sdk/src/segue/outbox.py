@@ -16,15 +16,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from .adoption import lock_path, orphans, remove
 from .clock import SYSTEM, System
-from .domain.tally import Tally, runs
 from .file_lock import FileLock
 from .folder import make_folder
+from .fork import unforked
 from .journal import LANES, Journal, Offered, Row, written
 from .ordinals import Lost, Ordinals, Reservation, Statement
 
@@ -145,6 +144,7 @@ class Outbox:
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
+    @unforked
     def open(self) -> None:
         """Makes the file and adopts orphans. Where the disk cannot be written, facts wait in memory."""
         try:
@@ -179,6 +179,7 @@ class Outbox:
 
     # -- journalling ---------------------------------------------------------------------------------------------------
 
+    @unforked
     def journal(self) -> int:
         """Writes what was offered to disk, in one commit; returns how many."""
         with self._gate:
@@ -271,6 +272,7 @@ class Outbox:
                 return
             self._lose("outbox_full", dropped)
 
+    @unforked
     def rest(self) -> None:
         """Now and then: an idle lane gives back what it reserved, so that a kill leaves no doubt about it."""
         if self._journal is None:
@@ -285,6 +287,7 @@ class Outbox:
 
     # -- publishing ----------------------------------------------------------------------------------------------------
 
+    @unforked
     def take(self, rows: int, size: int) -> list[Row]:
         """The next that wait, at most so many and so large together: the `must` lane first."""
         if self._journal is None:
@@ -299,6 +302,7 @@ class Outbox:
         """Nothing is under way any more, and nobody knows what became of it: it all waits on."""
         self._taken = {}
 
+    @unforked
     def settle(self, delivered: Sequence[Row], refused: Sequence[tuple[Row, str, str]], *, heard: bool = True) -> None:
         """The hub answered: delivered ones are kept a while, refused ones go to the dead table.
 
@@ -324,15 +328,18 @@ class Outbox:
             if row.id in ours:
                 self._lose(f"rejected:{code}", 1)
 
+    @unforked
     def statement(self) -> Statement | None:
         """What is to be told of ordinals that are lost, and of producers that ended."""
         return self._journal.statement() if self._journal is not None else None
 
+    @unforked
     def told(self, statement: Statement) -> None:
         """The hub has a statement."""
         if self._journal is not None:
             self._journal.told(statement)
 
+    @unforked
     def forget(self) -> None:
         """Lets go of what was acknowledged long ago, is too much, or waits too long."""
         journal, now = self._journal, self._system.now() / 1e6
@@ -345,18 +352,21 @@ class Outbox:
             while dropped := journal.drop(EXPIRED_AT_ONCE, self._taken, "outbox_age", EPOCH, until):
                 self._lose("outbox_age", dropped)
 
+    @unforked
     def offer_again(self) -> int:
         """The hub's history was cut: what was acknowledged and is still kept waits again; returns how many."""
         count = self._journal.offer_again() if self._journal is not None else 0
         self.delivered -= count
         return count
 
+    @unforked
     def dead(self) -> list[tuple[bytes, str, str]]:
         """What the hub will never take: (id, code, reason)."""
         return self._journal.dead() if self._journal is not None else []
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    @unforked
     def close(self) -> None:
         """Writes what was offered, once; an outbox with nothing left in it is removed."""
         if self._ended:
@@ -382,13 +392,3 @@ class Outbox:
             if empty:
                 remove(self.path, self._lock)
             self._lock.close()
-
-
-def tallies(rows: Sequence[Row]) -> list[Tally]:
-    """What a batch from the head of the lanes says of its producers' ordinals."""
-    numbered = sorted((row.producer, row.ordinal) for row in rows if row.ordinal)
-    found = []
-    for producer, pairs in groupby(numbered, key=lambda pair: pair[0]):
-        ordinals = [ordinal for _, ordinal in pairs]
-        found.append(Tally(producer, runs(ordinals), ordinals[0] - 1))
-    return found

@@ -22,6 +22,7 @@ from .domain.projection import Origin, Projected, receive
 from .domain.section import Section
 from .domain.workspace import QUIET, Workspace, workspace_bytes, workspace_of
 from .errors import PlanError
+from .fork import unforked
 from .replica import Held
 
 log = logging.getLogger("segue")
@@ -100,6 +101,7 @@ class Persistence:
                 self._wanted = False
         return self._connection
 
+    @unforked
     def context(self, identifier: Identifier, purpose: str, plan: str) -> tuple[Projected, int] | None:
         """A context kept of this plan (VE3), and when the hub was last heard (our clock, microseconds)."""
         connection = self._open()
@@ -121,6 +123,7 @@ class Persistence:
             log.warning("segue: a kept context cannot be read: %s", error)
             return None
 
+    @unforked
     def keep(self, held: Iterable[Held]) -> None:
         """Keeps what changed since it was last kept; whom the hub knows no more is removed."""
         connection = self._open()
@@ -144,6 +147,7 @@ class Persistence:
         except sqlite3.Error as error:
             log.warning("segue: contexts cannot be kept on disk: %s", error)
 
+    @unforked
     def close(self) -> None:
         """Lets go of the files."""
         if self._connection is not None:

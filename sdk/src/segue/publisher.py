@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Final
 
 from .backoff import pause
 from .clock import SYSTEM, System
+from .domain.tally import Tally, runs
 from .ordinals import Statement
-from .outbox import Outbox, Row, tallies
+from .outbox import Outbox, Row
 from .transport import UNDELIVERABLE, Transport, Verdict
 
 log = logging.getLogger("segue")
@@ -138,3 +140,13 @@ class Publisher:
         self._outbox.settle([], [(rows[0], "UNDELIVERABLE", error)], heard=False)
         log.warning("segue: a fact cannot be delivered: %s [id %s]", error, rows[0].id.hex())
         return [rows[0].id]
+
+
+def tallies(rows: Sequence[Row]) -> list[Tally]:
+    """What a batch from the head of the lanes says of its producers' ordinals."""
+    numbered = sorted((row.producer, row.ordinal) for row in rows if row.ordinal)
+    found = []
+    for producer, pairs in groupby(numbered, key=lambda pair: pair[0]):
+        ordinals = [ordinal for _, ordinal in pairs]
+        found.append(Tally(producer, runs(ordinals), ordinals[0] - 1))
+    return found

@@ -217,8 +217,7 @@ class Runtime:
                 self._send(self.machine.unsubscribe(held))
             status = {
                 "decisions": self.decisions, "offered": self.outbox.offered, "delivered": self.outbox.delivered,
-                "waiting": self.outbox.waiting, "losses": dict(self.outbox.losses),
-                "outbox": self.outbox.name,
+                "waiting": self.outbox.waiting, "losses": dict(self.outbox.losses), "outbox": self.outbox.name,
             }  # fmt: skip
             self._send([Outgoing("status", status)])
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
@@ -359,9 +358,8 @@ class Runtime:
         heard = self.listeners.close(LAST_WORK)
         self.shadows.close()
         self.outbox.shut()
-        self._closing.set()
-        self._needed.set()
-        self._wake.hurry()
+        for one in (self._closing.set, self._needed.set, self._wake.hurry):
+            one()
         with self._lock:
             call = self._call
         if call is not None:
@@ -373,6 +371,8 @@ class Runtime:
             self.outbox.open()  # no thread could ever begin: what was told is kept, as far as the disk takes it
         if not self._threads.works:  # else its disk hangs, and ends when that does
             self.outbox.close()
+        elif left := self.outbox.unjournalled:
+            log.error("segue: this process ends, and %d facts may never have come to its disk: that hangs", left)
         self.persistence.keep([held for held in self.machine.replica.all() if held.heard_at])
         self.persistence.close()
 
