@@ -45,7 +45,7 @@ class Unforked(ContextDecorator):
         with self._change:
             self._within[me] -= 1
             if self._within[me] <= 0:
-                del self._within[me]
+                self._within.pop(me, None)  # a signal handler may have come between, and done so
                 self._change.notify_all()
 
     def _wait(self) -> None:

@@ -101,9 +101,12 @@ class Persistence:
                 self._wanted = False
         return self._connection
 
-    @unforked
     def context(self, identifier: Identifier, purpose: str, plan: str) -> tuple[Projected, int] | None:
         """A context kept of this plan (VE3), and when the hub was last heard (our clock, microseconds)."""
+        return self._read(identifier, purpose, plan) if self._wanted else None
+
+    @unforked
+    def _read(self, identifier: Identifier, purpose: str, plan: str) -> tuple[Projected, int] | None:
         connection = self._open()
         if connection is None:
             return None
