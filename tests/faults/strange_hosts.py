@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import multiprocessing
 import os
 import resource
 import signal
@@ -208,6 +209,23 @@ def forks_while_telling(hub: str, key: str, state: str, count: int) -> None:
     tell(told=sum(told) + len(codes), codes=sorted(set(codes)), lives=[ended(app)])
 
 
+def children(hub: str, key: str, state: str, count: int) -> None:
+    """Children of multiprocessing tell a fact, let go of their touchpoint and return: they run no exit handlers."""
+    app = touchpoint(hub, key, state)
+    once(app, "parent")
+    fork = multiprocessing.get_context("fork")
+
+    def child(number: int) -> None:
+        once(app if number % 2 else touchpoint(hub, key, state), f"child-{number}")
+
+    for number in range(count):
+        process = fork.Process(target=child, args=(number,))
+        process.start()
+        process.join(30)
+        assert process.exitcode == 0
+    tell(told=count + 1, lives=[])
+
+
 def small_files(hub: str, key: str, state: str, count: int) -> None:
     """No file may grow beyond 20 KB."""
     app = touchpoint(hub, key, state)
@@ -289,8 +307,9 @@ os.write({writing}, said.encode())
 KINDS: dict[str, Life] = {
     "ordinary": ordinary, "signals": signals, "destructors": destructors, "at_exit": at_exit, "hooks": hooks,
     "frozen": frozen, "year_1970": at_a_year(5), "year_2106": at_a_year(4_294_967_290),
-    "no_thread_class": no_thread_class, "forks_while_telling": forks_while_telling, "small_files": small_files,
-    "another_user": another_user, "slow_switches": slow_switches, "bare": bare, "subinterpreter": subinterpreter,
+    "no_thread_class": no_thread_class, "forks_while_telling": forks_while_telling, "children": children,
+    "small_files": small_files, "another_user": another_user, "slow_switches": slow_switches, "bare": bare,
+    "subinterpreter": subinterpreter,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def arrived_at(hub: Serving) -> int:
 @pytest.mark.parametrize(
     "kind",
     ["signals", "destructors", "at_exit", "hooks", "frozen", "year_1970", "year_2106", "no_thread_class",
-     "forks_while_telling", "small_files", "another_user", "slow_switches", "bare", "subinterpreter"],
+     "forks_while_telling", "children", "small_files", "another_user", "slow_switches", "bare", "subinterpreter"],
 )  # fmt: skip
 def test_f14_a_strange_host_loses_nothing_and_is_not_held_up(
     kind: str, hub: Serving, tmp_path: Path, request: pytest.FixtureRequest

@@ -28,6 +28,7 @@ from .domain.ranking import Scorer
 from .domain.statement import statement_fact
 from .domain.telling import Telling
 from .errors import ConfigError
+from .last_call import last_call
 from .last_words import LastWords
 from .outbox import MUST
 from .runtime import Runtime
@@ -41,6 +42,8 @@ Who = Identifier | str
 REFUSED_KEPT = 1000
 """Names of refused facts that are counted one by one."""
 _open: weakref.WeakSet[Touchpoint] = weakref.WeakSet()
+_working: set[Touchpoint] = set()
+"""Those with a runtime: what a host told is kept at the end, also where it let go of the touchpoint long before."""
 LAST_MOMENT = 0.25
 """Seconds that the end of a process may wait for a hub that is there."""
 _over = Latch()
@@ -117,7 +120,9 @@ class Touchpoint:
                 if runtime is not None:
                     _left_behind.append(runtime)
                 self._runtime = runtime = made
+                _working.add(self)
                 made.start()
+                _be_called()
         return runtime
 
     def _renew(self) -> None:
@@ -366,6 +371,7 @@ class Touchpoint:
     def close(self) -> None:
         """Journals what was offered and stops. What the hub has not acknowledged goes out next time."""
         runtime, self._runtime = self._runtime, None
+        _working.discard(self)
         if runtime is not None and runtime.pid == os.getpid():
             runtime.close()
 
@@ -373,8 +379,15 @@ class Touchpoint:
 def _close_all() -> None:
     """At the end of the process: the last facts get a moment to go out, where a hub is there to take them."""
     _over.set()
-    for touchpoint in list(_open):
+    for touchpoint in list(_working):
         touchpoint.leave(LAST_MOMENT)
+
+
+def _be_called() -> None:
+    try:
+        last_call(_close_all)
+    except Exception:  # somebody's library is not as we know it: its process may end without us
+        log.exception("segue: what is told in the last moment of this process may be lost")
 
 
 def _renew_all() -> None:

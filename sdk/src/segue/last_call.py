@@ -1,0 +1,28 @@
+"""The last call: how a process ends that runs no exit handlers, as children of multiprocessing and billiard do.
+
+Owns whom to ask for a call before `os._exit`. Imports nothing for it: a library that was not loaded starts no process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+LATE: Final = -100
+"""Priority among the finalizers of a child: the host's own may tell something still."""
+
+
+def last_call(call: Callable[[], object]) -> None:
+    """Has something called at the end of this process, where `atexit` calls nobody."""
+    for library in ("multiprocessing", "billiard"):
+        process, util = sys.modules.get(f"{library}.process"), sys.modules.get(f"{library}.util")
+        if process is not None and util is not None and _is_child(process):
+            util.Finalize(None, call, exitpriority=LATE)
+    # A worker of Celery's pool ends by `os._exit` without any finalizer.
+    if (signals := sys.modules.get("celery.signals")) is not None:
+        signals.worker_process_shutdown.connect(lambda **_: call(), weak=False, dispatch_uid="segue")
+
+
+def _is_child(process: Any) -> bool:
+    return getattr(process.current_process(), "_parent_pid", None) is not None
