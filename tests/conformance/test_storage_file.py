@@ -54,6 +54,16 @@ def test_reopening_keeps_everything(tmp_path: Path) -> None:
     again.close()
 
 
+def test_an_identifier_that_stands_there_twice_is_found(tmp_path: Path) -> None:
+    """No index says so any more: the one that finds an identifier has in it whose it is."""
+    store = SqliteStore(tmp_path / "segue.db")
+    filled(store)
+    with store.unit() as unit:
+        know(unit, ANN, 4)
+    assert list(store.check()) == ["1 identifiers that stand there twice"]
+    store.close()
+
+
 def schema_of(path: Path) -> list[tuple[object, ...]]:
     connection = apsw.Connection(str(path))
     rows = list(connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2"))

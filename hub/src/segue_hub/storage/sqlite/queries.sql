@@ -146,6 +146,8 @@ SELECT max(abs((SELECT count(*) FROM leaf_index) + (SELECT count(*) FROM fresh_l
       SELECT 1 FROM fresh_leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)))
 -- name: lone_workspace_facts
 SELECT count(*) FROM workspace_facts WHERE position NOT IN (SELECT position FROM changes)
+-- name: twins
+SELECT count(*) FROM (SELECT 1 FROM identifiers GROUP BY value, kind HAVING count(*) > 1)
 -- name: lost_customers
 SELECT count(*) FROM identifiers WHERE customer NOT IN (SELECT number FROM identifiers UNION SELECT number FROM eras)
 -- name: linked

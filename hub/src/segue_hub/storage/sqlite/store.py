@@ -292,6 +292,7 @@ class SqliteStore(LinkReader):
             yield f"the change log has {highest - distinct} holes between 1 and {highest}"
         for name, text in (
             ("strays", "facts without a leaf"), ("lost_customers", "identifiers without a customer"),
+            ("twins", "identifiers that stand there twice"),
             ("lone_workspace_facts", "workspace facts without a change"),
             ("unindexed", "facts that their leaf does not find, or finds twice"),
         ):  # fmt: skip
