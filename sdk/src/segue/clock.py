@@ -36,11 +36,14 @@ class System:
 
 
 SYSTEM: Final = System()
-SPARE: Final = 4
-"""Tails that stay for a signal handler which comes between asking for one and taking it."""
 _TAILS: Final = Struct(">8Q")
-_CHANCE: Final = (1 << 62) - 1
-_VARIANT: Final = 1 << 63
+_ID: Final = Struct(">QQ").pack
+_VERSION: Final = 0x7000
+_SPENT: Final = 0xFFF
+"""The counter of a millisecond, beside the version: what follows is the next millisecond's first."""
+_CHANCE: Final = int.from_bytes(((1 << 62) - 1).to_bytes(8, "big") * 8, "big")
+_VARIANT: Final = int.from_bytes((1 << 63).to_bytes(8, "big") * 8, "big")
+"""Of all tails that are drawn at once."""
 
 
 class FactIds:
@@ -63,18 +66,20 @@ class FactIds:
     def next(self, now: int = 0) -> bytes:
         """The next id: 48 bits of milliseconds, 12 of a counter, 62 of chance; `now` where the clock was just read."""
         with self._lock:
-            ordinal = ((now or self._now()) // 1000) << 12
-            if ordinal <= self._last:
-                ordinal = self._last + 1
-            self._last = ordinal
-            tails = self._tails
-            tail = tails.pop() if len(tails) > SPARE else self._drawn_anew()
-        head = (ordinal >> 12) << 16 | 0x7000 | ordinal & 0xFFF
-        return (head << 64 | tail & _CHANCE | _VARIANT).to_bytes(16, "big")
+            head, last = (now or self._now()) // 1000 << 16 | _VERSION, self._last
+            if head <= last:
+                head = last + 1 if last & _SPENT != _SPENT else last + (1 << 16) - _SPENT
+            self._last = head
+            try:
+                tail = self._tails.pop()
+            except IndexError:
+                tail = self._drawn_anew()
+        return _ID(head, tail)
 
     def _drawn_anew(self) -> int:
-        """Eight tails of 64 bits each: one is given, the others are kept."""
+        """Eight tails of 62 bits of chance each: one is given, the others are kept."""
         self._drawn += 1
-        first, *others = _TAILS.unpack(blake2b(self._drawn.to_bytes(8, "big"), key=self._key).digest())
+        drawn = int.from_bytes(blake2b(self._drawn.to_bytes(8, "big"), key=self._key).digest(), "big")
+        first, *others = _TAILS.unpack((drawn & _CHANCE | _VARIANT).to_bytes(64, "big"))
         self._tails += others
         return int(first)
