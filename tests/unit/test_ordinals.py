@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from segue import outbox as outbox_module
 from segue.domain.tally import runs
 from segue.ordinals import BLOCK_LEAST, BLOCK_MOST, Ordinals
-from segue.outbox import ANALYTICS, MUST, Offered, Outbox, tallies
+from segue.outbox import ANALYTICS, MUST, Offered, Outbox
+from segue.publisher import tallies
 
 
 def offered(number: int, lane: int = ANALYTICS) -> Offered:
