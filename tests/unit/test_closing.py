@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import segue
 from segue import runtime as runtime_module
-from segue.outbox import Offered, Outbox
+from segue.outbox import Outbox
 
 from tests.waiting import eventually
 
@@ -39,14 +39,14 @@ def test_a_fact_that_was_on_its_way_when_the_touchpoint_closed_is_counted(
     session.track("in.time", durable=True)
     outbox = app.runtime().outbox
     inside, closed = threading.Event(), threading.Event()
-    offer: Callable[[Offered], bool] = outbox.offer
+    tell: Callable[..., bool] = outbox.tell
 
-    def slowly(fact: Offered) -> bool:
+    def slowly(*told: object) -> bool:
         inside.set()
         assert closed.wait(10)
-        return offer(fact)
+        return tell(*told)
 
-    monkeypatch.setattr(outbox, "offer", slowly)
+    monkeypatch.setattr(outbox, "tell", slowly)
     host = threading.Thread(target=lambda: session.track("on.its.way"))
     host.start()
     assert inside.wait(5)

@@ -36,12 +36,16 @@ TOLD_AT_ONCE: Final = 200
 """Runs in one statement to the hub at most."""
 
 
+Source = Fact | Callable[[], Fact]
+"""A fact, or what makes it; may take its time, and raise."""
+
+
 @dataclass(slots=True)
 class Offered:
     """A fact on its way into the journal.
 
     Attributes:
-        source: the fact, or what makes it, of which id and body are not written yet; may take its time, and raise.
+        source: of which id and body are not written yet.
         journalled: set once it is on disk.
         producer, ordinal: its number, as soon as it has one.
     """
@@ -50,12 +54,12 @@ class Offered:
     body: bytes
     lane: int
     journalled: threading.Event | None = None
-    source: Fact | Callable[[], Fact] | None = None
+    source: Source | None = None
     producer: str = ""
     ordinal: int = 0
 
 
-def written(source: Fact | Callable[[], Fact]) -> tuple[bytes, bytes]:
+def written(source: Source) -> tuple[bytes, bytes]:
     """A fact as the journal keeps it; on our own thread, which has loaded the wire."""
     from .wire import fact_to_bytes
 

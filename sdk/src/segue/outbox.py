@@ -24,7 +24,7 @@ from .clock import SYSTEM, System
 from .file_lock import FileLock
 from .folder import make_folder
 from .fork import unforked
-from .journal import LANES, Journal, Offered, Row, written
+from .journal import LANES, Journal, Offered, Row, Source, written
 from .ordinals import Lost, Ordinals, Reservation, Statement
 
 log = logging.getLogger("segue")
@@ -78,7 +78,7 @@ class Outbox:
         self._began = system.now() / 1e6 - system.ticks()
         # Reentrant: a host's signal handler may tell a fact while the same thread is telling one.
         self._gate = threading.RLock()
-        self._fresh: deque[Offered] = deque()
+        self._fresh: deque[tuple[Source | Offered, int, threading.Event | None, int]] = deque()
         self._in_hand = 0
         self._memory: deque[Offered] = deque()
         self._ordinals = tuple(Ordinals(f"{self.name}.{lane}") for lane in LANES)
@@ -97,17 +97,20 @@ class Outbox:
 
     # -- any thread ----------------------------------------------------------------------------------------------------
 
-    def offer(self, fact: Offered) -> bool:
-        """Takes a fact, without I/O, for the next `journal`; returns False where it came too late, or too fast."""
+    def tell(self, source: Source | Offered, lane: int, journalled: threading.Event | None = None) -> bool:
+        """Takes a fact, or what makes one, for the next `journal`; False where it came too late, or too fast."""
+        fresh = self._fresh
         with self._gate:
-            if not self.closed and len(self._fresh) < FRESH_ROWS:
-                ordinals = self._ordinals[fact.lane]
-                fact.producer, fact.ordinal = ordinals.producer, ordinals.take()
+            if not self.closed and len(fresh) < FRESH_ROWS:
                 self.offered += 1
-                self._fresh.append(fact)
+                fresh.append((source, lane, journalled, self._ordinals[lane].take()))
                 return True
         self.lost("closed" if self.closed else "overrun")
         return False
+
+    def offer(self, fact: Offered) -> bool:
+        """Takes a fact that is written down already."""
+        return self.tell(fact, fact.lane, fact.journalled)
 
     def shut(self) -> None:
         """Takes no more: what is offered from here on is lost, and counted. What was offered will be journalled."""
@@ -186,11 +189,14 @@ class Outbox:
             fresh = list(self._fresh)
             self._fresh.clear()
             self._in_hand = len(fresh)
-            for fact in fresh:
-                fact.ordinal = fact.ordinal or self._ordinals[fact.lane].number()
+            numbers = [ordinal or self._ordinals[lane].number() for _, lane, _, ordinal in fresh]
             for ordinals in self._ordinals:
                 ordinals.numbered()
-        self._memory.extend(fact for fact in fresh if self._written(fact))
+        for (source, lane, journalled, _), number in zip(fresh, numbers, strict=True):
+            fact = source if isinstance(source, Offered) else Offered(b"", b"", lane, journalled, source)
+            fact.producer, fact.ordinal = self._ordinals[lane].producer, number
+            if self._written(fact):
+                self._memory.append(fact)
         self._in_hand = 0
         if not (self._memory or self._lost):
             return 0

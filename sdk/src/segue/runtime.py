@@ -25,7 +25,7 @@ from .domain.plan import WAITING, Plan
 from .errors import ConfigError
 from .listening import Listeners, Listening
 from .loading import CONNECTION, WIRE, load
-from .outbox import MUST, Offered, Outbox
+from .outbox import MUST, Outbox
 from .own_thread import OwnThreads, with_signals
 from .persistence import Persistence
 from .publisher import Publisher
@@ -49,7 +49,10 @@ LAST_WORK: Final = 5.0
 
 
 class Runtime:
-    """One touchpoint's machinery in one process; `connect` opens the way to the hub, on first use."""
+    """One touchpoint's machinery in one process; `connect` opens the way to the hub, on first use.
+
+    `next_seq` rises with every fact of this process, and from one process to the next (FA3).
+    """
 
     def __init__(
         self, config: Config, system: System = SYSTEM, connect: Callable[[Config], Transport] = Transport
@@ -65,7 +68,7 @@ class Runtime:
         self.decisions, self.last_error = 0, ""
         self.ready, self.loaded = threading.Event(), threading.Event()
         self._lock, self._wake = threading.RLock(), Wake()  # reentrant: a signal handler, a destructor
-        self._seq, self._connecting = count(system.now() + 1), threading.RLock()
+        self.next_seq, self._connecting = count(system.now() + 1).__next__, threading.RLock()
         self._closing, self._needed = Latch(), Latch()
         self._errands: deque[Callable[[], None]] = deque()
         self._transport: Transport | None = None
@@ -94,28 +97,25 @@ class Runtime:
         """The hub's time as far as known, in microseconds."""
         return self.clock() + self.machine.offset
 
-    def next_seq(self) -> int:
-        """Rises with every fact of this process, and from one process to the next (FA3)."""
-        return next(self._seq)
-
     # -- what hosts call: no I/O ---------------------------------------------------------------------------------------
 
     def offer(self, fact: Fact, lane: int, held: Held | None, journalled: threading.Event | None = None) -> None:
         """Takes a fact: journalled soon, published after, shown at once where the customer is held."""
-        if held is not None and not self.outbox.closed:
+        outbox = self.outbox
+        if held is not None and not outbox.closed:
             # Shown before it can be published: a frame that includes it finds it in the overlay, and drops it by id.
             try:
                 self.machine.own(held, fact)
             except Exception:  # the host must never notice: it is told all the same, and seen once the hub has it
                 log.exception("segue: an own fact cannot be shown")
-        if self.outbox.offer(Offered(fact.id, b"", lane, journalled, fact)):
+        if outbox.tell(fact, lane, journalled):
             (self._wake.set if journalled is None else self._wake.hurry)()
         elif held is not None:
             self._reject([fact.id])  # lost, and counted: it is shown no more
 
     def record(self, make: Callable[[], Fact], lane: int = MUST) -> None:
         """Takes a fact that is made on our own thread, off the host's time."""
-        if self.outbox.offer(Offered(b"", b"", lane, None, make)):
+        if self.outbox.tell(make, lane):
             self._wake.set()
 
     def hold(self, identifier: Identifier, purpose: str) -> Held:

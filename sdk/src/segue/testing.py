@@ -238,7 +238,7 @@ class FakeRuntime(Runtime):
         self.pid = os.getpid()
         self.clock = hub.clock
         self.machine = Machine(f"{name}-test", VERSION)
-        self.ids = hub.ids
+        self.ids, self.next_seq = hub.ids, hub.next_seq
         self.decisions = 0
         self.shadows = _AtOnce()
         self.last_error = ""
@@ -248,10 +248,6 @@ class FakeRuntime(Runtime):
 
     def start(self) -> None:
         """Nothing to start."""
-
-    def next_seq(self) -> int:
-        """The fake hub's ordinal."""
-        return self._hub.next_seq()
 
     def take_plan(self) -> None:
         """The fake hub's plan arrives."""
