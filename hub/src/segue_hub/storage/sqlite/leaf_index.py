@@ -15,6 +15,9 @@ from ..ports import BUCKETS
 
 EVERY: Final = 1024
 """Facts after which a bucket moves. The small table holds half of `BUCKETS` times as many."""
+SHORT: Final = 1_000_000
+"""A log of so many positions. Of a longer one a bucket has more pages, each touched for fewer entries, so more move at
+once; the small table then has more pages too. What both cost is least where they grow with the root of the length."""
 
 
 class LeafIndex:
@@ -35,8 +38,9 @@ class LeafIndex:
         """Facts were written at positions from `first` through `last`: so many."""
         self._run(self._sql["index_leaves"], (first, last))
         self._waiting += count
-        while self._waiting >= EVERY:
-            self._waiting -= EVERY
+        every = max(EVERY, int(EVERY * (last / SHORT) ** 0.5))
+        while self._waiting >= every:
+            self._waiting -= every
             self._run(self._sql["settle_leaves"], (self._bucket,))
             self._run(self._sql["drop_settled_leaves"], (self._bucket,))
             self._bucket = (self._bucket + 1) % BUCKETS
