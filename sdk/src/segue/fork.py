@@ -31,7 +31,7 @@ class Unforked(ContextDecorator):
         self._change = threading.Condition(threading.RLock())
         self._within: Counter[int] = Counter()
         self._forking = 0
-        self._stopped: list[bool] = []
+        self._stopped: dict[int, list[bool]] = {}
 
     def __enter__(self) -> None:
         me = threading.get_ident()
@@ -49,15 +49,19 @@ class Unforked(ContextDecorator):
                 self._change.notify_all()
 
     def _wait(self) -> None:
-        me = {threading.get_ident()}
+        me = threading.get_ident()
         taken = self._change.acquire(timeout=PATIENCE)
-        self._stopped.append(taken)
+        self._stopped.setdefault(me, []).append(taken)  # two threads may fork at once, of which one got no lock
         if taken:  # and kept while the process forks
             self._forking += 1
-            self._change.wait_for(lambda: self._within.keys() <= me, PATIENCE)
+            self._change.wait_for(lambda: self._within.keys() <= {me}, PATIENCE)
 
     def _go_on(self) -> None:
-        if self._stopped.pop():
+        me = threading.get_ident()
+        taken = self._stopped[me].pop()
+        if not self._stopped[me]:
+            del self._stopped[me]
+        if taken:
             self._forking -= 1
             self._change.notify_all()
             self._change.release()

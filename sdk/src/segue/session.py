@@ -42,6 +42,7 @@ from .domain.plan import Plan
 from .domain.shadow import pair_of, shadow_name, shadowed
 from .errors import FactError, HeldBack
 from .forms import Forms
+from .naming import normal
 from .outbox import ANALYTICS, MUST
 from .place import UNNEEDED, Place, ask, strict_caps, unreachable
 from .runtime import Runtime
@@ -74,8 +75,7 @@ class Session(Coordination):
         self._home = touchpoint.runtime()
         self._forks = _forks[0]
         self.identifiers = identifiers
-        self.purpose = purpose
-        self._keep = keep
+        self.purpose, self._keep = purpose, keep
         self._held = self._runtime.hold(identifiers[0], purpose)
         self._interaction: InteractionRef | None = None
         self._closed = False
@@ -322,7 +322,7 @@ class Session(Coordination):
         """Tells that the customer is also known by these, e.g. after a login."""
         kinds = self._runtime.plan.kinds
         try:
-            found = tuple(kinds.normal(identifier_of(kind, value)) for kind, value in identifiers.items())
+            found = tuple(normal(kinds, identifier_of(kind, value)) for kind, value in identifiers.items())
         except FactError as error:
             self._touchpoint.count_refused(LINK, "link", error)
             return

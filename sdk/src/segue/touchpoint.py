@@ -30,6 +30,7 @@ from .domain.telling import Telling
 from .errors import ConfigError
 from .last_call import last_call
 from .last_words import LastWords
+from .naming import normal
 from .outbox import MUST
 from .runtime import Runtime
 from .session import Session
@@ -197,7 +198,9 @@ class Touchpoint:
         if not identifiers:
             raise ConfigError('name the customer, e.g. session(account="A-1009")')
         kinds = self.runtime().plan.kinds
-        named = tuple(sorted((kinds.normal(Identifier(k, str(v))) for k, v in identifiers.items()), key=kinds.strength))
+        named = tuple(
+            sorted((normal(kinds, Identifier(k, str(v))) for k, v in identifiers.items()), key=kinds.strength)
+        )
         session = Session(self, named, purpose, span(keep))
         timeout = wait if isinstance(wait, int | float) else span(wait) / SECOND
         if session.waits and timeout > 0:
@@ -317,7 +320,7 @@ class Touchpoint:
         runtime = self.runtime()
         try:
             kinds = runtime.plan.kinds
-            found = [kinds.normal(n if isinstance(n, Identifier) else parse_identifier(n)) for n in names]
+            found = [normal(kinds, n if isinstance(n, Identifier) else parse_identifier(n)) for n in names]
             at = from_datetime(occurred_at) if occurred_at is not None else runtime.now()
             fact = statement_fact(
                 runtime.ids.next(), kind, found, at, runtime.next_seq(), target=bytes.fromhex(target), reason=reason,

@@ -107,6 +107,11 @@ class IdentifierKinds:
         """The declared kinds, strongest first."""
         return sorted(self._kinds, key=lambda name: (self._rank[name], name))
 
+    def reads_numbers(self, kind: str) -> bool:
+        """Whether values of a kind are read as phone numbers, as far as the library for them is there."""
+        rule = self._kinds.get(kind)
+        return rule is not None and rule.normalise == "e164"
+
     def normal(self, identifier: Identifier) -> Identifier:
         """The identifier with its value in the kind's normal form.
 

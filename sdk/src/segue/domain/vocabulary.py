@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
+from .once import once
 from .trait import TYPES
 
 
@@ -64,7 +64,7 @@ class Vocabulary:
             return type_
         return self.alias_table.get((touchpoint, type_)) or self.alias_table.get((channel, type_)) or type_
 
-    @cached_property
+    @once
     def alias_table(self) -> dict[tuple[str, str], str]:
         """Canonical event type by (touchpoint or channel, alias)."""
         return {

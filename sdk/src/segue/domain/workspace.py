@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Final
 
 from .expression.value import NEVER
 from .fact import Fact
 from .incident import UNHEARD, Incident, IncidentState, incident_of
 from .instant import SECOND
+from .once import once
 
 REMEMBERED: Final = 30 * 86_400 * SECOND
 """How long (microseconds) SDKs are told of what is over."""
@@ -46,13 +46,13 @@ class Workspace:
         """With what is now known of some incidents, from all facts about each."""
         return Workspace({**self.incidents, **{name: incident_of(name, about) for name, about in facts.items()}})
 
-    @cached_property
+    @once
     def document(self) -> dict[str, Any]:
         """The plain (JSON) form, as SDKs get it."""
         incidents = {name: [state.parts for state in found.states] for name, found in sorted(self.incidents.items())}
         return {"incidents": incidents}
 
-    @cached_property
+    @once
     def digest(self) -> str:
         """The name of what is said: the first 16 hex digits of a SHA-256."""
         return hashlib.sha256(workspace_bytes(self)).hexdigest()[:16]

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import PurePath
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from .conversion import fixed_zone
 from .failure import ExpressionError, no_overload
 from .value import NANOS, Duration, Timestamp, Value
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = 3600 * NANOS
@@ -38,19 +38,22 @@ def zone(name: str) -> tzinfo:
     if name not in _zone_names():
         raise ExpressionError(f"no time zone is called {name!r}")
     # Not `ZoneInfo(name)`: that reads the machine's own files first, and machines differ.
-    with _tzdata().joinpath("zoneinfo", *name.split("/")).open("rb") as data:
-        return ZoneInfo.from_file(data, key=name)
+    return ZoneInfo.from_file(BytesIO(_tzdata("zoneinfo", *name.split("/"))), key=name)
 
 
 @lru_cache(maxsize=1)
 def _zone_names() -> frozenset[str]:
-    return frozenset(_tzdata().joinpath("zones").read_text("ascii").split())
+    return frozenset(_tzdata("zones").decode().split())
 
 
-def _tzdata() -> Traversable:
-    from importlib.resources import files  # a tenth of what importing all of Segue costs
-
-    return files("tzdata")
+def _tzdata(*names: str) -> bytes:
+    # Nothing is imported for it: a child that is forked while another thread does so would wait for it for ever.
+    spec = find_spec("tzdata")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the package tzdata is not installed: Segue needs it for its time zones")
+    loader: Any = spec.loader
+    data: bytes = loader.get_data(str(PurePath(spec.origin).parent.joinpath(*names)))
+    return data
 
 
 def _local(instant: Timestamp, name: str) -> datetime:
