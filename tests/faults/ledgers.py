@@ -15,14 +15,15 @@ from pathlib import Path
 from tests.serving import environment
 
 _WRITER = """
-import faulthandler, os, signal, sys, threading, time
+import faulthandler, os, signal, sys, time
 import segue
+from segue.wake import Latch
 
 faulthandler.enable()
 
 address, key, state, ledger_path, customer = sys.argv[1:6]
 ledger = os.open(ledger_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-stopping = threading.Event()
+stopping = Latch()  # of an `Event` a second SIGTERM in the midst of `set` waited for the first, for ever
 signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 app = segue.Touchpoint("app", hub=address, key=key, state=state, strict=False)
 last = []

@@ -45,12 +45,14 @@ def once(app: segue.Touchpoint, name: str) -> None:
 
 
 def signals(hub: str, key: str, state: str, count: int) -> None:
-    """A handler opens sessions and tells, thousands of times a second, while the same thread does so."""
+    """A handler opens sessions, waits and tells, thousands of times a second, while the same thread does so."""
     app = touchpoint(hub, key, state)
+    app.wait_ready(10)
     told = [0, 0]
 
     def handler(number: int, frame: Any) -> None:
         told[1] += 1
+        app.wait_ready(0)
         once(app, f"signal-{told[1]}")
         if told[1] < 20 * count:
             signal.setitimer(signal.ITIMER_REAL, 0.000_05)
@@ -59,6 +61,8 @@ def signals(hub: str, key: str, state: str, count: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.000_05)
     while told[1] < 20 * count:
         told[0] += 1
+        for _ in range(20):
+            app.wait_ready(0)
         once(app, f"main-{told[0]}")
     signal.setitimer(signal.ITIMER_REAL, 0)
     tell(told=sum(told), lives=[ended(app)])

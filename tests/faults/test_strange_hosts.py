@@ -99,7 +99,8 @@ def test_f14_a_strange_host_loses_nothing_and_is_not_held_up(
     kind: str, hub: Serving, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Regressions: `session` waited for itself for ever where a signal handler or a destructor opened one, and in a
-    child that was forked while another thread made the first; what an exit handler told after ours was gone.
+    child that was forked while another thread made the first; what an exit handler told after ours was gone;
+    `wait_ready` in a handler waited for itself where the host was at it too.
     """
     trial = Trial(f"F14 {kind}", small=10, ci=20, long=200)
     if kind == "another_user" and os.getuid() != 0:

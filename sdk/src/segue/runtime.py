@@ -66,7 +66,7 @@ class Runtime:
         self.persistence = Persistence(config.state, config.touchpoint, contexts=config.persist_contexts)
         self.listeners, self.shadows = Listeners(), Shadows()
         self.decisions, self.last_error = 0, ""
-        self.ready, self.loaded = threading.Event(), threading.Event()
+        self.ready, self.loaded = Latch(), Latch()  # not `Event`, of which a signal handler waits for itself
         self._lock, self._wake = threading.RLock(), Wake()  # reentrant: a signal handler, a destructor
         self.next_seq, self._connecting = count(system.now() + 1).__next__, threading.RLock()
         self._closing, self._needed = Latch(), Latch()

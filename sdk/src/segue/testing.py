@@ -53,6 +53,7 @@ from .shadow import ANSWERED, FAILED, Shadows
 from .sync import Incoming, Machine
 from .touchpoint import Touchpoint
 from .version import VERSION
+from .wake import Latch
 
 
 class Clock:
@@ -242,7 +243,7 @@ class FakeRuntime(Runtime):
         self.decisions = 0
         self.shadows = _AtOnce()
         self.last_error = ""
-        self.ready = threading.Event()
+        self.ready = Latch()
         self.machine.connected()
         self.take_plan()
 

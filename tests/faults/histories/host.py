@@ -37,9 +37,10 @@ def _listen(touchpoint: Any, say: Any) -> None:
 def live() -> None:
     """One life."""
     import segue
+    from segue.wake import Latch
 
     kind, address, key, state, ledger, life, seed = sys.argv[1:]
-    chance, stopping = random.Random(f"{seed} {life}"), threading.Event()
+    chance, stopping = random.Random(f"{seed} {life}"), Latch()  # an `Event` is nothing for a signal handler
     file = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 
@@ -50,7 +51,7 @@ def live() -> None:
     if kind == "desk":
         _listen(touchpoint, say)
         say(ready=True)
-        stopping.wait()
+        stopping.wait(threading.TIMEOUT_MAX)
         touchpoint.close()
         return
     fresh: list[str] = []

@@ -11,11 +11,11 @@ import json
 import random
 import signal
 import sys
-import threading
 import time
 from typing import Any, Final
 
 import segue
+from segue.wake import Latch
 
 TYPES = {
     "app": ("transfer.started", "transfer.details_entered", "transfer.failed", "transfer.completed"),
@@ -29,7 +29,7 @@ STAYS: Final = 5.0
 
 def live(address: str, key: str, name: str, state: str, customers: int, pace: float, seed: int) -> None:
     """Until SIGTERM: so many visits a second."""
-    stopping, chance = threading.Event(), random.Random(seed)
+    stopping, chance = Latch(), random.Random(seed)  # an `Event` is nothing for a signal handler
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     touchpoint = segue.Touchpoint(name, hub=address, key=key, state=state, strict=False)
 
