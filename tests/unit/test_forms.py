@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segue import Touchpoint
 from segue.domain.fact import MAX_PROPERTIES, Fact, check, properties_bytes
-from segue.domain.told import Told, like
+from segue.domain.told import Form, Told, like
 from segue.errors import FactError
 from segue.session import Session
 from segue.testing import FakeHub
@@ -20,7 +20,8 @@ from segue.testing import FakeHub
 from tests.building import BEGIN, fact, realistic
 from tests.unit.logs import law
 
-FORM = fact("call.started", BEGIN)
+CHECKED = fact("call.started", BEGIN)
+FORM = Form(CHECKED)
 ID = bytes(range(16))
 VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.text(st.characters(categories=["Cs", "L"]))
@@ -45,8 +46,8 @@ def _typed(value: object) -> object:
 def _long_way(at: int, properties: dict[str, Any]) -> Fact | None:
     try:
         made = Fact(
-            ID, FORM.kind, FORM.type, at, 7, FORM.identifiers, FORM.channel, FORM.touchpoint, FORM.interaction,
-            properties_bytes(properties),
+            ID, CHECKED.kind, CHECKED.type, at, 7, CHECKED.identifiers, CHECKED.channel, CHECKED.touchpoint,
+            CHECKED.interaction, properties_bytes(properties),
         )  # fmt: skip
         made.written_from(properties)
         check(made)
@@ -68,6 +69,24 @@ def test_what_is_told_by_a_form_is_what_the_long_way_makes(properties: dict[Any,
     assert made is not None, "the long way refuses what the short one takes"
     assert short.content() == made.content()
     assert _typed(short.properties) == _typed(made.properties) == _typed(json.loads(made.raw))
+
+
+@law(300)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", "ü", "\ud800", Channel.IVR, 1]), VALUES, max_size=4), max_size=6
+    )
+)
+def test_names_of_before_change_nothing_of_what_is_told(told: list[dict[Any, Any]]) -> None:
+    def made(form: Form, properties: dict[Any, Any]) -> object:
+        try:
+            short = like(form, ID, BEGIN, 7, properties)
+        except ValueError as error:
+            return type(error)
+        return short and (short.content(), _typed(short.properties))
+
+    form = Form(CHECKED)
+    assert [made(form, one) for one in told] == [made(Form(CHECKED), one) for one in told]
 
 
 def test_plain_details_do_go_the_short_way() -> None:

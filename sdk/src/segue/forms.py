@@ -14,7 +14,7 @@ from .domain.fact import Fact
 from .domain.identifier import Identifier
 from .domain.interaction import InteractionRef
 from .domain.plan import Plan
-from .domain.told import like
+from .domain.told import Form, like
 from .runtime import Runtime
 
 MOST: Final = 256
@@ -27,7 +27,7 @@ class Forms:
     __slots__ = ("_identifiers", "_interaction", "_made", "_plan")
 
     def __init__(self) -> None:
-        self._made: dict[str, Fact] = {}
+        self._made: dict[str, Form] = {}
         self._plan: Plan | None = None
         self._identifiers: tuple[Identifier, ...] = ()
         self._interaction: InteractionRef | None = None
@@ -63,6 +63,4 @@ class Forms:
         ):
             self._made = {}
             self._plan, self._identifiers, self._interaction = plan, fact.identifiers, fact.interaction
-        self._made[type_] = Fact(  # without what is its own
-            b"", fact.kind, fact.type, 0, 0, fact.identifiers, fact.channel, fact.touchpoint, fact.interaction
-        )
+        self._made[type_] = Form(fact)

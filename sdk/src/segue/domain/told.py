@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import is_, itemgetter
 from typing import Any, Final
 
 from .fact import FARTHEST, MAX_PROPERTIES, Fact
 
 _LARGEST: Final = 1 << 63
+_LEAST: Final = -_LARGEST
 _SURELY: Final = MAX_PROPERTIES // 8
 """Characters, with 32 for each detail, that are no more than `MAX_PROPERTIES` however they are written."""
 _RAW: Final = Fact.__dict__["raw"]
@@ -33,27 +36,57 @@ def _encode_plain() -> Callable[[dict[str, Any], int], Iterable[str]]:
 _ENCODE: Final = _encode_plain()
 
 
-class Told(Fact):
-    """An event whose details are written as JSON once somebody asks.
+Names = tuple[tuple[str, ...], tuple[str, ...], Callable[[dict[str, Any]], tuple[Any, ...]] | None, int]
+"""Names of details: as they are given; sorted, with what takes details in that order, None where that is the same; and
+their characters, with 32 for each.
+"""
+
+
+@lru_cache(maxsize=4096)
+def _named(given: tuple[str, ...]) -> Names:
+    """What is to be known of names that are texts; shared by all forms."""
+    size = sum(len(name) + 32 for name in given) if all(map(str.isascii, given)) else _SURELY + 1
+    order = tuple(sorted(given))
+    return given, order, itemgetter(*order) if order != given else None, size
+
+
+_NONE: Final = _named(())
+
+
+class Form:
+    """What events of one type have in common.
 
     Args:
-        form: one that was checked: kind, type, identifiers, channel, touchpoint and interaction are its.
-        properties: that `like` has looked at; nobody changes them any more.
+        checked: one of them; kind, type, identifiers, channel, touchpoint and interaction are its.
+
+    Attributes:
+        names: of the details that were told last: most often they are those of the next as well.
     """
 
-    __slots__ = ()
+    __slots__ = ("channel", "identifiers", "interaction", "kind", "names", "touchpoint", "type")
 
-    def __init__(self, form: Fact, id_: bytes, at: int, seq: int, properties: dict[str, Any]) -> None:
-        self.id = id_
-        self.kind = form.kind
-        self.type = form.type
-        self.occurred_at = at
-        self.seq = seq
-        self.identifiers = form.identifiers
-        self.channel = form.channel
-        self.touchpoint = form.touchpoint
-        self.interaction = form.interaction
-        self._properties = properties
+    def __init__(self, checked: Fact) -> None:
+        self.kind = checked.kind
+        self.type = checked.type
+        self.identifiers = checked.identifiers
+        self.channel = checked.channel
+        self.touchpoint = checked.touchpoint
+        self.interaction = checked.interaction
+        self.names = _NONE
+
+    def learn(self, properties: dict[str, Any]) -> Names | None:
+        """Looks at other names than were told last; None where not all are texts."""
+        for name in properties:
+            if type(name) is not str:
+                return None
+        self.names = found = _named(tuple(properties))
+        return found
+
+
+class Told(Fact):
+    """An event whose details are written as JSON once somebody asks; made by `like`."""
+
+    __slots__ = ()
 
     @property
     def raw(self) -> bytes:
@@ -78,7 +111,11 @@ class Told(Fact):
         super().forget()
 
 
-def like(form: Fact, id_: bytes, at: int, seq: int, properties: dict[str, Any]) -> Fact | None:
+_NEW: Final = object.__new__
+"""`like` fills what it makes: a call of `__init__` would cost as much as that."""
+
+
+def like(form: Form, id_: bytes, at: int, seq: int, properties: dict[str, Any]) -> Fact | None:
     """An event like one that was checked, of details that nobody changes any more; None where they, or its instant,
     have to be looked at.
 
@@ -87,27 +124,38 @@ def like(form: Fact, id_: bytes, at: int, seq: int, properties: dict[str, Any]) 
     """
     if not 0 < at < FARTHEST:
         return None
-    size, surely = 0, True
-    for name, value in properties.items():
-        if type(name) is not str:
+    names = form.names
+    given = names[0]
+    if len(properties) != len(given) or not all(map(is_, properties, given)):
+        learnt = form.learn(properties)
+        if learnt is None:
             return None
+        names = learnt
+    _, order, pick, size = names
+    for value in properties.values():
         kind = type(value)
         if kind is str:
-            size += len(value)
-            surely = surely and value.isascii()
+            size += len(value) if value.isascii() else _SURELY
         elif kind is int:
-            if not -_LARGEST <= value < _LARGEST:
+            if not _LEAST <= value < _LARGEST:
                 return None
         elif kind is float:
             if value - value != 0.0:
                 return None
         elif kind is not bool and value is not None:
             return None
-        size += len(name) + 32
-        surely = surely and name.isascii()
-    plain = dict(sorted(properties.items())) if len(properties) > 1 else properties
-    fact = Told(form, id_, at, seq, plain)
+    fact = _NEW(Told)
+    fact.id = id_
+    fact.kind = form.kind
+    fact.type = form.type
+    fact.occurred_at = at
+    fact.seq = seq
+    fact.identifiers = form.identifiers
+    fact.channel = form.channel
+    fact.touchpoint = form.touchpoint
+    fact.interaction = form.interaction
+    fact._properties = properties if pick is None else dict(zip(order, pick(properties)))  # noqa: B905  # asking for as many of both costs more than all of it
     # What may be no UTF-8, or too much, is known once it is written.
-    if (not surely or size > _SURELY) and len(fact.raw) > MAX_PROPERTIES:
+    if size > _SURELY and len(fact.raw) > MAX_PROPERTIES:
         return None
     return fact
