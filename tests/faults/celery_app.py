@@ -16,7 +16,9 @@ _FOLDER = Path(os.environ["CELERY_FOLDER"])
 _MESSAGES = str(_FOLDER / "messages")
 celery = Celery(
     "celery_app", broker="filesystem://", set_as_current=False,
-    broker_transport_options={"data_folder_in": _MESSAGES, "data_folder_out": _MESSAGES},
+    broker_transport_options={
+        "data_folder_in": _MESSAGES, "data_folder_out": _MESSAGES, "control_folder": str(_FOLDER / "control"),
+    },
 )  # fmt: skip
 celery.conf.update(worker_hijack_root_logger=False, worker_max_tasks_per_child=7, task_ignore_result=True)
 touchpoint = segue.Touchpoint(
