@@ -182,7 +182,8 @@ class Runtime:
             self._reject(self.publisher.settle())
             for session in list(self.claimants):
                 session.renew(self.clock())
-            if self.config.hub and (self.outbox.waiting or self.outbox.unjournalled or self.outbox.untold):
+            waits = self.outbox.waiting or self.outbox.unjournalled or self.outbox.untold
+            if waits and self.config.hub and not self._closing.is_set():  # the end waits for no connection
                 self.publisher.publish()
             if self._system.ticks() >= self._next_status:
                 self._next_status = self._system.ticks() + STATUS_EVERY
@@ -360,9 +361,7 @@ class Runtime:
         self.outbox.shut()
         for one in (self._closing.set, self._needed.set, self._wake.hurry):
             one()
-        with self._lock:
-            call = self._call
-        if call is not None:
+        if (call := self._call) is not None:
             call.end(drained=heard)
         self._threads.join(LAST_WORK)
         if self._transport is not None:
