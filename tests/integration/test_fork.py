@@ -11,11 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from segue.domain.once import once
 from segue.fork import Unforked, unforked
 from segue.journal import Offered
 from segue.outbox import MUST, Outbox
+from segue_hub.testing import run_hub
 
+from tests.joining import EXAMPLE
 from tests.serving import environment
 
 CHILDREN = 60
@@ -211,3 +214,42 @@ def test_two_threads_that_fork_at_once_let_go_of_their_own_locks_only() -> None:
     thread.start()
     assert written.wait(10)
     thread.join()
+
+
+_LIFE = """
+import sys, segue
+from segue import loading
+
+unguarded = []
+
+class Notes:
+    def find_spec(self, name, path, target=None):
+        if not loading._guard._is_owned():
+            unguarded.append(name)
+
+sys.meta_path.insert(0, Notes())
+more = {"ca": sys.argv[4]} if sys.argv[4] else {}
+app = segue.Touchpoint("app", hub=sys.argv[1], key=sys.argv[2], state=sys.argv[3], **more)
+decided = app.decision("route", default="bot")(lambda c: "agent" if c.seen("transfer.started", within="1h") else None)
+app.watch_audience("in_trouble", lambda members, reset: None)
+if app.wait_ready(5) or not more:
+    with app.session(account="A", wait=5) as session:
+        session.track("transfer.started", transfer_id="T", durable=True)
+        session.decide(decided)
+        assert app.flush(10), app.status()
+app.close()
+print(sorted(set(unguarded) - {"tzdata"}))  # whose place is asked for, and which is not imported
+"""
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_nothing_is_imported_in_a_life_but_where_a_fork_waits_for_it(tls: bool, tmp_path: Path) -> None:
+    """Regression: gRPC imports a part of itself when it makes a channel: children that were forked then hung."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text("no certificate")  # the channel is made all the same
+    with run_hub(EXAMPLE) as hub:
+        done = subprocess.run(
+            [sys.executable, "-c", _LIFE, hub.address, hub.key("app"), str(tmp_path / "state"), str(ca) if tls else ""],
+            capture_output=True, text=True, env=environment(), check=True,
+        )  # fmt: skip
+    assert done.stdout.strip() == "[]", done.stderr

@@ -18,10 +18,11 @@ log = logging.getLogger("segue")
 WIRE: Final = ("segue.wire",)
 """What facts need to be written down."""
 CONNECTION: Final = (
-    "grpc", "segue.wire_sync", "segue.retry_hint", "segue.v1.event_service_pb2_grpc", "segue.v1.sync_pb2_grpc",
-    "segue.v1.reservation_service_pb2_grpc",
+    "grpc", "grpc._channel", "grpc.experimental", "segue.wire_sync", "segue.retry_hint",
+    "segue.v1.event_service_pb2_grpc", "segue.v1.sync_pb2_grpc", "segue.v1.reservation_service_pb2_grpc",
 )  # fmt: skip
-"""What a connection needs: all of it, as what is imported elsewhere is not guarded against a fork."""
+"""What a connection needs: all of it, as what is imported elsewhere is not guarded against a fork. gRPC itself would
+import the second, and for TLS the third, when it makes a channel."""
 
 # A child forked in the middle of an import would wait for ever for the thread that it does not have, so a fork waits.
 _guard = threading.RLock()
