@@ -62,7 +62,7 @@ def lived(
     assert "Traceback" not in stderr, stderr
     assert "Warning" not in stderr, stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return found | {"stderr": stderr}
 
 
 def reckoned(trial: Trial, hub: Serving, said: dict[str, Any], before: int, state: bytes) -> None:
@@ -110,7 +110,7 @@ def test_f14_a_strange_host_loses_nothing_and_is_not_held_up(
     state, before = os.fsencode(tmp_path / "state"), arrived_at(hub)
     said = lived(hub, kind, state, trial.size)
     if kind == "forks_while_telling":
-        assert said["codes"] == [0]
+        assert said["codes"] == [0], said["stderr"]
     if kind in ("no_thread_class", "another_user"):
         assert "no more threads" in said["lives"][0]["trouble"]
     if kind == "subinterpreter":

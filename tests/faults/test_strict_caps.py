@@ -94,10 +94,10 @@ class Field:
             connection.close()
         return [(position, fact_from_bytes(body)) for position, body in rows]
 
-    def _at_most_one(self, names: set[Identifier]) -> list[tuple[int, Fact]]:
-        """The facts of some names; none where a grant found another one standing."""
+    def _at_most_one(self, names: set[Identifier]) -> tuple[list[tuple[int, Fact]], ...]:
+        """The facts of some names, of which there may be none; nothing where a grant found another one standing."""
         facts = [(p, f) for p, f in self.log() if not names.isdisjoint(f.identifiers)]
-        return facts if most_standing(facts) <= 1 else []
+        return (facts,) if most_standing(facts) <= 1 else ()
 
     def sent_to(self, who: list[dict[str, str]]) -> list[str]:
         """The reservations under which something went out to a customer."""
@@ -109,7 +109,7 @@ class Field:
         assert len(sent) <= at_most, sent
         names = {Identifier(kind, value) for each in who for kind, value in each.items()}
         # Who gave up waiting was told by nobody: what the hub takes back, or is given back, may be on its way still.
-        facts = eventually(lambda: self._at_most_one(names))
+        (facts,) = eventually(lambda: self._at_most_one(names))
         granted = {f.id.hex() for _, f in facts if f.kind == RESERVATION and f.properties["status"] == "granted"}
         assert set(sent) <= granted, "what goes out has a place of its own"
         for answer in told:
