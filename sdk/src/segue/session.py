@@ -20,7 +20,7 @@ from .domain.action import action_properties
 from .domain.brief import Brief
 from .domain.context import Context
 from .domain.decision import Decision, Question, decide, exposed_arm
-from .domain.decision_fact import answer_of, basis_of, fact_of, json_text
+from .domain.decision_fact import basis_of, fact_of, json_text
 from .domain.explanation import held
 from .domain.fact import (
     ACTION,
@@ -142,7 +142,7 @@ class Session(Coordination):
         runtime.decisions += 1
         if held.identity_pending:
             decision.pending = "IDENTITY_PENDING"
-        if decision.verdicts:
+        if decision.verdicts and snapshot.plan.exposing:
             self._expose(decision, context)
         if question.record != "never":
             last = held.last_answers.get(question.name)  # the very same answer is the common one, and known at a glance
@@ -153,7 +153,7 @@ class Session(Coordination):
                 or decision.action is not None
                 or question.record == "always"
             ):
-                self._record(question, decision)
+                self._record(question, decision, runtime)
         if question.shadow is not None:
             self._ask_shadow(question, decision, context)
         return decision
@@ -189,7 +189,7 @@ class Session(Coordination):
                 self._exposed |= {guardrail.name}
                 self._tell(EXPOSURE, guardrail.name, {"arm": arm}, None, MUST)
 
-    def _record(self, question: Question, decision: Decision) -> None:
+    def _record(self, question: Question, decision: Decision, runtime: Runtime) -> None:
         """The answer becomes a fact when it changed for this customer, or an action may follow."""
         answers = self._held.last_answers
         if decision.action is None:
@@ -198,16 +198,15 @@ class Session(Coordination):
             if question.record == "changed" and answers.get(question.name) == key:
                 return
         else:
-            answer = answer_of(decision)
+            answer = decision.action.kind
             key = (answer, decision.reason, decision.allowed)
         answers[question.name] = key
-        runtime = self._runtime
-        decision.id = runtime.ids.next()
-        # As it is now: a place may be refused later. What is made of it is made on our own thread.
-        said = decision.value, decision.reason, decision.verdicts, decision.pending
+        seq, now = runtime.next_seq(), runtime.clock()
+        decision.id = runtime.ids.next(now)
+        said = decision.value, decision.reason, decision.verdicts, decision.pending  # a place may be refused later
         who = self.identifiers, self._channel, self._touchpoint.name, self._interaction
-        seq, at = runtime.next_seq(), runtime.now()
-        runtime.record(partial(fact_of, decision, said, answer, self.purpose, seq, at, who))
+        at = now + runtime.machine.offset
+        runtime.record(partial(fact_of, decision, said, answer, self.purpose, seq, at, who))  # on our own thread
 
     def reserve(self, decision: Decision) -> Place:
         """Takes a place under the strict caps that speak about a decision's action; `act` does so by itself.

@@ -20,7 +20,7 @@ from .coordination_binding import exposed, unknown_choice
 from .coordination_reading import ClaimReading, EffortReading
 from .derivation import outcome_at
 from .fact import Fact
-from .freshness import FRESH, Freshness, freshness_at
+from .freshness import FRESH, LIVE, Freshness, freshness_at, is_live
 from .instant import span, to_datetime
 from .interaction import Interaction
 from .journey import Journey
@@ -121,6 +121,12 @@ class Context:
         if found is None:
             found = self._freshness = freshness_at(self._clock, self._heard_at, self._persisted_at)
         return found
+
+    @property
+    def live(self) -> bool:
+        """Whether the hub was heard of late: `freshness` is made only where somebody wants to know more."""
+        found = self._freshness
+        return is_live(self._clock, self._heard_at) if found is None else found.state == LIVE
 
     @property
     def reads(self) -> Sequence[tuple[str, Any]]:

@@ -19,13 +19,13 @@ from .derivation import outcome_at, shipped_verdict
 from .explanation import Proposal, Told, held, safely, shown
 from .explanation import why_not as why_not_line
 from .expression.value import NEVER
-from .freshness import FRESH, LIVE, MISSING, PERSISTED, STALE, Freshness
+from .freshness import FRESH, MISSING, PERSISTED, STALE, Freshness
 from .guardrail import Guardrail
 from .holdout import HELD_OUT, TREATED
 from .ranking import Candidate, Scorer, ranked
 from .scope import Scope
 from .snapshot import REMEMBERED, Asked, in_words
-from .verdict import ALLOW, ENFORCE, Verdict
+from .verdict import ALLOW, ENFORCE, Verdict, Verdicts
 
 RULE: Final = "RULE"
 DEFAULT: Final = "DEFAULT"
@@ -273,6 +273,8 @@ def _dispose(decision: Decision, context: Context, channel: str, touchpoint: str
 
 def _bound(verdicts: Sequence[Verdict]) -> bool:
     """Whether one of them binds; most do not."""
+    if type(verdicts) is Verdicts:
+        return verdicts.binding
     for verdict in verdicts:  # noqa: SIM110  # a generator would cost more than what it asks
         if verdict.kind != ALLOW and verdict.binds:
             return True
@@ -294,16 +296,17 @@ def spoken(action: Action, context: Context, channel: str = "", touchpoint: str 
     kind, topic, purpose, advances = action.kind, action.topic, action.purpose, action.advances
     where = action.channel or channel
     plain = type(kind) is type(topic) is type(purpose) is type(where) is type(advances) is type(touchpoint) is str
-    if not plain or context.projected.hidden or context.freshness.state != LIVE:
+    snapshot = context.snapshot
+    if not plain or snapshot.projected.hidden or not context.live:
         return judge(action.asked(channel) | {"touchpoint": touchpoint}, context)
     key = kind, topic, purpose, where, advances, touchpoint
-    at, remembered = context.at, context.snapshot.judged
+    at, remembered = context.at, snapshot.judged
     known = remembered.get(key)
     if known is not None and known[0] <= at < known[1]:
         return known[2]
-    found = tuple(judge(action.asked(channel) | {"touchpoint": touchpoint}, context))
+    found = Verdicts.of(judge(action.asked(channel) | {"touchpoint": touchpoint}, context))
     if known is not None or len(remembered) < REMEMBERED:
-        context.snapshot.remember(key, (at, min((verdict.flips_at for verdict in found), default=NEVER), found))
+        snapshot.remember(key, (at, min((verdict.flips_at for verdict in found), default=NEVER), found))
     return found
 
 

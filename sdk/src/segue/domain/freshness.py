@@ -39,6 +39,11 @@ class Freshness:
 FRESH: Final = Freshness(LIVE)
 
 
+def is_live(clock: int, heard_at: int) -> bool:
+    """Whether `freshness_at` says `LIVE`."""
+    return heard_at != 0 and clock - heard_at < SILENCE
+
+
 def freshness_at(clock: int, heard_at: int, persisted_at: int) -> Freshness:
     """How fresh what is held is, all three by one clock, in microseconds.
 
@@ -49,7 +54,7 @@ def freshness_at(clock: int, heard_at: int, persisted_at: int) -> Freshness:
     """
     if heard_at:
         age = clock - heard_at
-        return Freshness(LIVE if age < SILENCE else STALE, age if age > 0 else 0)
+        return Freshness(LIVE if is_live(clock, heard_at) else STALE, age if age > 0 else 0)
     if persisted_at:
         return Freshness(PERSISTED, max(0, clock - persisted_at))
     return Freshness(MISSING)

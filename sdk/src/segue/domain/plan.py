@@ -60,7 +60,7 @@ class Plan:
         incidents: ids of those that its expressions read.
         calendars: by name.
         maps, audiences, guardrails: by name, in the plan's order.
-        capping: the guardrails that count actions.
+        capping, exposing: the guardrails that count actions, and that have a holdout.
         effort: how effort is weighed.
         priorities: of actions, as (pattern of kinds, priority), the first that fits.
         unstoppable: purposes of actions that a choice of channel or topic does not stop.
@@ -107,6 +107,7 @@ class Plan:
             name: self._guardrail(name, body, bindings) for name, body in _ordered(document, "guardrails")
         }
         self.capping = tuple(guardrail for guardrail in self.guardrails.values() if guardrail.cap is not None)
+        self.exposing = tuple(guardrail for guardrail in self.guardrails.values() if guardrail.holdout is not None)
         self.grants: dict[str, Grant] = {
             name: _grant(name, body) for name, body in document.get("touchpoints", {}).items()
         }

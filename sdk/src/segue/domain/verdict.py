@@ -5,6 +5,7 @@ Owns the three answers, how strict each is, and what is told of who holds a slot
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,3 +50,20 @@ class Verdict:
     def severity(self) -> tuple[int, int]:
         """The stricter verdict is the larger."""
         return (_RANK[self.kind], self.until)
+
+
+class Verdicts(tuple[Verdict, ...]):
+    """What all guardrails say to one action: most often the same many times, so what is asked of it is known once.
+
+    Attributes:
+        binding: whether one of them holds the action back.
+    """
+
+    binding: bool
+
+    @staticmethod
+    def of(found: Iterable[Verdict]) -> Verdicts:
+        """Of what they say."""
+        made = Verdicts(found)
+        made.binding = any(verdict.binds for verdict in made)
+        return made
