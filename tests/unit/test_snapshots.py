@@ -25,6 +25,7 @@ from segue.domain.instant import NEVER, span
 from segue.domain.projection import _NEVER_JUDGED, NOBODY, Projected, project, receive
 from segue.domain.section import Section, dumps, plain
 from segue.domain.snapshot import REMEMBERED, Snapshot
+from segue.domain.verdict import Verdicts
 from segue.errors import NameUnknown
 from segue.replica import Held
 
@@ -125,7 +126,10 @@ def test_remembered_verdicts_are_those_worked_out_anew(chance: random.Random) ->
         at = max(content.at, chance.choice(sorted(turns)) + chance.randrange(3) - 1 + chance.choice((0, 0, 10**9)))
         offer = chance.choice(offers)
         eager = judge(offer.asked("") | {"touchpoint": "chat"}, Context(Projected(content), PLAN, at))
-        assert list(spoken(offer, Context.held(shared, at, at, at, 0), "app", "chat")) == eager
+        found = spoken(offer, Context.held(shared, at, at, at, 0), "app", "chat")
+        assert list(found) == eager
+        assert isinstance(found, Verdicts)
+        assert found.binding == any(verdict.binds for verdict in eager)
         turns |= {verdict.flips_at for verdict in eager if verdict.flips_at < NEVER}
 
 
@@ -139,6 +143,16 @@ def test_what_is_told_of_an_old_context_is_not_remembered_for_a_live_one() -> No
     assert [verdict.kind for verdict in live] == ["ALLOW", "ALLOW"]
     assert spoken(offer, Context.held(shared, at, at, at - SILENCE, 0)) == old
     assert spoken(offer, Context.held(shared, at, at, at, 0)) == live
+
+
+@pytest.mark.parametrize("heard", [0, 1, 9, 10**12])
+@pytest.mark.parametrize("kept", [0, 5])
+def test_a_context_is_live_where_its_freshness_says_so(heard: int, kept: int) -> None:
+    for clock in (heard, heard + SILENCE - 1, heard + SILENCE, max(0, heard - 3)):
+        context = Context.held(Snapshot(NOBODY, PLAN), clock, clock, heard, kept)
+        live = context.live
+        assert live == (context.freshness.state == LIVE) == (freshness_at(clock, heard, kept).state == LIVE)
+        assert context.live == live  # also once it was asked for
 
 
 def test_verdicts_are_remembered_by_all_that_guardrails_read_and_never_by_texts_that_are_not_plain() -> None:
