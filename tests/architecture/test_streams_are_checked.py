@@ -37,6 +37,7 @@ OWN_PROCESSES = {
     "faults/test_outboxes_killed.py": HELD_BY_FACTS,
     "faults/test_slow_disk.py": HELD_BY_FACTS,
     "integration/test_decide.py": "the hub's own decisions: no stream",
+    "integration/test_fork.py": "what is imported when: nothing is read",
     "integration/test_loading.py": "what is imported when: nothing is read",
     "integration/test_process.py": "how a process begins and ends: nothing is read",
 }

@@ -5,9 +5,12 @@ Owns whom to ask for a call before `os._exit`. Imports nothing for it: a library
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, Final
+
+log = logging.getLogger("segue")
 
 LATE: Final = -100
 """Priority among the finalizers of a child: the host's own may tell something still."""
@@ -15,6 +18,13 @@ LATE: Final = -100
 
 def last_call(call: Callable[[], object]) -> None:
     """Has something called at the end of this process, where `atexit` calls nobody."""
+    try:
+        _ask(call)
+    except Exception:  # somebody's library is not as we know it: its process may end without us
+        log.exception("segue: what is told in the last moment of this process may be lost")
+
+
+def _ask(call: Callable[[], object]) -> None:
     for library in ("multiprocessing", "billiard"):
         process, util = sys.modules.get(f"{library}.process"), sys.modules.get(f"{library}.util")
         if process is not None and util is not None and _is_child(process):

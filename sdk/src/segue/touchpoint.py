@@ -123,7 +123,7 @@ class Touchpoint:
                 self._runtime = runtime = made
                 _working.add(self)
                 made.start()
-                _be_called()
+                last_call(_close_all)
         return runtime
 
     def _renew(self) -> None:
@@ -384,13 +384,6 @@ def _close_all() -> None:
     _over.set()
     for touchpoint in list(_working):
         touchpoint.leave(LAST_MOMENT)
-
-
-def _be_called() -> None:
-    try:
-        last_call(_close_all)
-    except Exception:  # somebody's library is not as we know it: its process may end without us
-        log.exception("segue: what is told in the last moment of this process may be lost")
 
 
 def _renew_all() -> None:
