@@ -99,7 +99,7 @@ def test_a_function_hears_what_an_expression_hears(facts: list[Fact], delay: int
 PYTHON_ONLY = {
     "decisions": "a list of facts", "actions": "a list of facts", "timeline": "a list of facts",
     "interactions": "a list", "traits": "a table", "incidents": "a list", "brief": "a summary for people",
-    "reads": "what was asked", "freshness": "of the copy", "version": "of the copy",
+    "reads": "what was asked", "freshness": "of the copy", "live": "of the copy", "version": "of the copy",
 }  # fmt: skip
 """What no expression can ask: loops there run over constant and bounded lists only (TI7)."""
 PARTS_ONLY = {("journey", "latest"), ("calendar", "changes_at"), ("incident", "id"), ("calendar", "name"),
