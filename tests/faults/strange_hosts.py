@@ -210,7 +210,8 @@ def forks_while_telling(hub: str, key: str, state: str, count: int) -> None:
     ends.set()
     for thread in threads:
         thread.join()
-    tell(told=sum(told) + len(codes), codes=sorted(set(codes)), lives=[ended(app)])
+    counts = {"codes": sorted(set(codes)), "aborted": codes.count(-signal.SIGABRT)}
+    tell(told=sum(told) + len(codes), lives=[ended(app)], **counts)
 
 
 def children(hub: str, key: str, state: str, count: int) -> None:
