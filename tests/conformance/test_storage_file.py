@@ -169,6 +169,24 @@ def test_facts_are_found_by_their_leaf_wherever_the_index_has_them(
     store.close()
 
 
+def test_of_a_log_a_hundred_times_as_long_ten_times_as_many_entries_move_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leaf_index, "EVERY", 3)
+    monkeypatch.setattr(leaf_index, "SHORT", 1_000)
+    moved: list[int] = []
+
+    def run(sql: str, values: tuple[int, ...]) -> None:
+        moved.extend(values if sql == "settle" else ())
+
+    statements = {"index_leaves": "index", "settle_leaves": "settle", "drop_settled_leaves": "drop"}
+    index = leaf_index.LeafIndex(run, statements)
+    for last, moves in ((12, 4), (999, 4), (100_000, 0), (100_012, 0), (100_024, 1), (100_036, 0), (100_048, 1)):
+        moved.clear()
+        index.add(last - 11, last, 12)
+        assert len(moved) == moves, last
+
+
 def test_a_full_disk_refuses_the_unit_whole_and_takes_the_next_once_there_is_space(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "segue.db")
     filled(store)

@@ -2,7 +2,7 @@
 
 Owns that a fork waits a moment for work of ours which must not be cut in two. SQLite has locks for the whole process
 (around its memory, its files): a child forked while one of our threads held one of them would wait for ever in its own
-first statement, and what it was told would be gone with it.
+first statement, and what it was told would be gone with it. Knows nothing of what is at work.
 """
 
 from __future__ import annotations

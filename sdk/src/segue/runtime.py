@@ -359,8 +359,9 @@ class Runtime:
         heard = self.listeners.close(LAST_WORK)
         self.shadows.close()
         self.outbox.shut()
-        for one in (self._closing.set, self._needed.set, self._wake.hurry):
-            one()
+        self._closing.set()
+        self._needed.set()
+        self._wake.hurry()
         if (call := self._call) is not None:
             call.end(drained=heard)
         self._threads.join(LAST_WORK)
