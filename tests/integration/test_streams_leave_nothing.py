@@ -15,6 +15,7 @@ from segue_hub.server.sync_service import _Session
 from segue_hub.services.fan_out import Stream as HubStream
 from segue_hub.testing import RunningHub, run_hub
 
+from tests.building import document
 from tests.calling import calling, event
 from tests.joining import EXAMPLE
 from tests.streaming import Stream
@@ -49,3 +50,30 @@ def test_what_a_stream_held_is_let_go_of_without_a_search_for_cycles(hub: Runnin
         eventually(lambda: (alive(_Session), alive(HubStream)) == before)
     finally:
         gc.enable()
+
+
+NIGHTS = {
+    "guardrails": {
+        "night": {
+            "applies_to": 'action.purpose == "service"',
+            "quiet_hours": {"from": "21:00", "to": "08:00", "zone": "customer"},
+            "reason": "People sleep.",
+        }
+    },
+    "touchpoints": {"web": {"channel": "web", "writes": ["*"], "reads": {"service": ["timeline"]}}},
+}
+"""Who may not see where a customer lives is told of the nights to come, and again when those are over."""
+
+
+def test_what_is_subscribed_to_again_and_again_holds_one_wake_up() -> None:
+    """Counterexample: the wake-up of each subscription before was still pending, for days, with what it held."""
+    with run_hub() as hub, calling(hub.address, hub.key("web")) as caller:
+        hub.call(hub.hub.plans.push(document(NIGHTS), {}, "test", ""))
+        caller.send(event("page.viewed", "account=A-1"))
+        stream = Stream(caller)
+        for turn in range(1, 51):
+            stream.subscribe(1, "account=A-1")
+            eventually(lambda turn=turn: len(stream.frames(1)) >= turn)
+        assert hub.hub.timers.pending == 1
+        stream.close()
+        eventually(lambda: not hub.hub.timers.pending)

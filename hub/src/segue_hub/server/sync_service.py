@@ -138,8 +138,8 @@ class _Session:
                 await asyncio.gather(writer, return_exceptions=True)
             await asyncio.gather(reader, return_exceptions=True)
             await self._watches.close()
-            for subscription in self._stream.subscriptions.values():
-                self._service.timers.disarm(("renew", id(subscription)))
+            for number in list(self._stream.subscriptions):
+                self._forget(number)
             self._service.fan_out.close(self._stream)
             self._out.clear()
         if self._broken is not None:
@@ -345,14 +345,18 @@ class _Session:
             asked.subscription, identifier, asked.purpose or SERVICE, stream, version=asked.version,
             view=asked.view[:HELD], holds=asked.customer[:HELD],
         )  # fmt: skip
+        self._forget(asked.subscription)
         self._service.fan_out.subscribe(subscription)
         self._expect(subscription, asked.pending)
 
     def _on_unsubscribe(self, asked: pb.Unsubscribe) -> None:
-        subscription = self._stream.subscriptions.get(asked.subscription)
-        if subscription is not None:
-            self._service.timers.disarm(("renew", id(subscription)))
-        self._service.fan_out.unsubscribe(self._stream, asked.subscription)
+        self._forget(asked.subscription)
+
+    def _forget(self, number: int) -> None:
+        held = self._stream.subscriptions.get(number)
+        if held is not None:
+            self._service.timers.disarm(("renew", id(held)))
+            self._service.fan_out.unsubscribe(self._stream, number)
 
     def _on_pending(self, asked: pb.Pending) -> None:
         subscription = self._stream.subscriptions.get(asked.subscription)
