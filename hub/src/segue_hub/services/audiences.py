@@ -21,6 +21,7 @@ from .entry import Entry
 from .failure import Refusal
 from .plans import News, Plans
 from .resolved import Resolved
+from .schedule import Schedule
 from .timers import Timers
 
 Tell = Callable[[list["Change"]], None]
@@ -63,6 +64,8 @@ class Audiences:
         self._members: dict[str, dict[int, int]] = {}
         self._watchers: dict[str, list[Tell]] = {}
         self._scans: dict[str, asyncio.Task[None]] = {}
+        self._flips = Schedule()
+        self._armed = NEVER
         plans.listeners.append(self._new_plan)
 
     def require(self, name: str) -> None:
@@ -123,6 +126,8 @@ class Audiences:
             scan = self._scans.pop(name, None)
             if scan is not None:
                 scan.cancel()
+        if not self._watchers:
+            self._flips = Schedule()
 
     def _new_plan(self) -> None:
         known = self._plans.current.audiences
@@ -151,7 +156,7 @@ class Audiences:
             if self._contexts.identifiers(customer):
                 self._derive(customer, now, list(self._watchers))
                 continue
-            self._timers.disarm(("audiences", customer))
+            self._flips.drop(customer)
             for name, members in self._members.items():
                 if members.pop(customer, None) is not None:
                     self._tell(name, [Change(name, customer, True, now)])
@@ -178,11 +183,28 @@ class Audiences:
                 self._tell(name, [Change(name, customer, False, now)])
             elif not inside and members.pop(customer, None) is not None:
                 self._tell(name, [Change(name, customer, True, now)])
-        self._timers.arm(("audiences", customer), derived.flips_at, lambda at: self._wake(customer, at))
+        if derived.flips_at < NEVER:
+            self._flips.put(customer, derived.flips_at)
+            if derived.flips_at < self._armed:
+                self._arm()
+        else:
+            self._flips.drop(customer)
 
-    def _wake(self, customer: int, at: int) -> None:
-        if self._watchers:
-            self._derive(customer, at, list(self._watchers))
+    def _arm(self) -> None:
+        """One wake-up stands for all: in a large audience each has her own instant."""
+        first = self._flips.first()
+        self._armed = first[0] if first is not None else NEVER
+        self._timers.arm("audiences", self._armed, self._wake)
+
+    def _wake(self, at: int) -> None:
+        """Derives the first customer whose answers may flip; the others of that instant are woken for in turn."""
+        try:
+            first = self._flips.first()
+            if first is not None and first[0] <= at:
+                self._flips.drop(first[1])
+                self._derive(first[1], first[0], list(self._watchers))
+        finally:
+            self._arm()
 
     def _tell(self, name: str, changes: list[Change]) -> None:
         for tell in list(self._watchers.get(name, ())):

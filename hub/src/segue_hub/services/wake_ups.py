@@ -1,19 +1,19 @@
 """Wake-ups of customers: at which instant somebody's membership is asked again, stored as lower bounds (TI8).
 
-Owns the order in which they fall due. All of them are in the store; those that come next are in a heap in memory, which
-is filled again from the store as it empties, so that a start reads few rows and memory is bounded. What is armed is
+Owns the order in which they fall due. All of them are in the store; those that come next are in memory too,
+filled again from the store as they run out, so that a start reads few rows and memory is bounded. What is armed is
 stored with the ledger's next unit; a wake-up that is due is still there until what came of it is written.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from segue.domain.instant import NEVER
 
 from ..storage.ledger_ports import LedgerReads
+from .schedule import Schedule
 
 PAGE: Final = 10_000
 """Wake-ups read from the store in one go."""
@@ -32,8 +32,7 @@ class WakeUps:
 
     def __init__(self, stored: LedgerReads) -> None:
         self._stored = stored
-        self._heap: list[tuple[int, int]] = []
-        self._armed: dict[int, int] = {}
+        self._armed = Schedule()
         self._unsaved: dict[int, int] = {}
         self._under_way: dict[int, int] = {}
         self._horizon = _BEGINNING
@@ -48,13 +47,14 @@ class WakeUps:
         """The next that is due, as (instant, customer), and no longer pending; None where none is due yet."""
         if self.next_at > now:
             return None
-        at, customer = heapq.heappop(self._heap)
-        self._consume(customer)
-        return at, customer
+        first = self._armed.first()
+        if first is not None:
+            self._consume(first[1])
+        return first
 
     def due_of(self, customer: int, at: int) -> int | None:
         """The instant of a customer's own, no longer pending; None where none was due by an instant."""
-        due = self._armed.get(customer)
+        due = self._armed.of(customer)
         if due is None and at >= self._horizon[0] and not self.is_unsaved(customer):
             due = self._stored.standing(customer).wake_at  # the hub slept: not all that is due was read yet
         if due is None or due > at:
@@ -63,7 +63,7 @@ class WakeUps:
         return due
 
     def _consume(self, customer: int) -> None:
-        self._armed.pop(customer, None)
+        self._armed.drop(customer)
         self._unsaved[customer] = NEVER
         self.fired += 1
 
@@ -71,10 +71,9 @@ class WakeUps:
     def next_at(self) -> int:
         """When the next falls due; NEVER where none is pending."""
         while True:
-            while self._heap and self._armed.get(self._heap[0][1]) != self._heap[0][0]:
-                heapq.heappop(self._heap)
-            if self._heap or self._horizon == _END:
-                return self._heap[0][0] if self._heap else NEVER
+            first = self._armed.first()
+            if first is not None or self._horizon == _END:
+                return first[0] if first is not None else NEVER
             self._read_on()
 
     @property
@@ -104,20 +103,14 @@ class WakeUps:
 
     def forget(self) -> None:
         """Nobody listens any more."""
-        self._heap, self._armed, self._unsaved, self._under_way = [], {}, {}, {}
+        self._armed, self._unsaved, self._under_way = Schedule(), {}, {}
         self._horizon = _END
 
     def _hold(self, customer: int, at: int) -> None:
         if (at, customer) > self._horizon or at >= NEVER:
-            self._armed.pop(customer, None)
+            self._armed.drop(customer)
             return
-        self._armed[customer] = at
-        if len(self._heap) > 2 * len(self._armed) + 64:
-            # Replaced wake-ups would wait in the heap for their old instants.
-            self._heap = [(due, who) for who, due in self._armed.items()]
-            heapq.heapify(self._heap)
-        else:
-            heapq.heappush(self._heap, (at, customer))
+        self._armed.put(customer, at)
         if len(self._armed) > 2 * HELD:
             self._let_go()
 
@@ -134,6 +127,5 @@ class WakeUps:
 
     def _let_go(self) -> None:
         """The later ones are in the store, or will be."""
-        nearest = sorted((due, who) for who, due in self._armed.items())[:HELD]
-        self._armed = {who: due for due, who in nearest}
-        self._heap, self._horizon = nearest, nearest[-1]
+        nearest = self._armed.nearest(HELD)
+        self._armed, self._horizon = Schedule(nearest), nearest[-1]
