@@ -263,8 +263,10 @@ def test_a_stream_survives_a_customer_merged_away_before_its_fact_is_folded_and_
             listeners.accepted(first.accepted)
             while any(open.dirty for open in parts.fan_out.streams):  # noqa: ASYNC110  # the hub has no such event
                 await asyncio.sleep(0)  # the stream answers in between
+            listeners.settled(first.position)
             listeners.resolved(second.resolved)
             listeners.accepted(second.accepted)
+            listeners.settled(second.position)
 
         hub.call(act())
         whole = stream.frame(1, lambda frame: told(frame) == 3 + seen_before)

@@ -146,7 +146,8 @@ class _Listeners:
         self.ledger.accepted(entries)
 
     def settled(self, position: int) -> None:
-        self.contexts.settled(position)
+        self.contexts.horizon.settled(position)
+        self.fan_out.settled()
         self.ledger.settled(position)
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:

@@ -70,6 +70,8 @@ class Bookmarks:
         if subscription in stream.dirty or subscription in stream.echoes:
             return _held(subscription)
         known = self._contexts.find(subscription.identifier)
+        if known is not None and not self._contexts.horizon.has(known):  # committed, and not folded yet: that marks it
+            return _held(subscription)
         version, view = 0, ""
         if known is not None:
             version = self._contexts.newest_version(known.customer)

@@ -245,7 +245,7 @@ class _Session:
         grant = service.plans.current.grant(self._stream.touchpoint)
         plan = service.earlier.plan_of(self._stream)
         view = service.projections.view(grant, subscription.purpose, plan)
-        if not service.contexts.have(subscription.moved):
+        if not service.fan_out.may_show(subscription):
             return None  # it came to her by a unit that is not folded yet: what came with it is told with that
         if not subscription.customer:
             if subscription.answered and not subscription.holds:

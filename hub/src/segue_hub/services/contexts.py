@@ -28,6 +28,7 @@ from ..storage.ports import Checkpoint, Known, Leaf, Store
 from .checkpoint_queue import CheckpointQueue
 from .entry import DecodeMany, Entry
 from .head import STEP, Head, head_of
+from .horizon import Horizon
 from .live_heads import LiveHeads
 from .plans import News, Plans
 from .resolved import Resolved
@@ -59,7 +60,7 @@ class Contexts:
         thrift: how much is left to whoever asks.
 
     Attributes:
-        position: everything up to here is folded, or will be by whoever asks.
+        horizon: how far what is committed is folded.
         counts: what was folded how.
         behind: customers who are to be caught up with, the longest first.
         fallen_behind: called where there are some.
@@ -76,24 +77,21 @@ class Contexts:
         self._thrift = thrift
         self._heads = LiveHeads()
         self.queue = CheckpointQueue()
-        self._beside: dict[int, int] = {}
         self._overtaken: set[int] = set()
-        self.position = self._through = store.head()[0]
+        self.horizon = Horizon(*store.head())
         self.counts = {"steps": 0, "late": 0, "refolds": 0, "loads": 0, "deferred": 0, "splices": 0}
         self.behind: dict[int, None] = {}
         self.fallen_behind: Callable[[], None] = lambda: None
         plans.listeners.append(self._new_plan)
 
     def _new_plan(self) -> None:
-        self._beside[self._plans.position] = self._plans.position
-        self.settled(self.position)
+        self.horizon.beside(self._plans.position, self._plans.position)
         self._heads.clear()
         self.queue.clear()
 
     def informed(self, news: News) -> None:
         """Incidents are others than they were: what maps read of them is folded again, from the first fact."""
-        self._beside[news.first] = news.last
-        self.settled(self.position)
+        self.horizon.beside(news.first, news.last)
         if news.refold_from < NEVER:
             heads = self._heads.items()
             for customer in [customer for customer, head in heads if head.content.at >= news.refold_from]:
@@ -101,7 +99,7 @@ class Contexts:
 
     def resolved(self, resolved: Resolved) -> None:
         """Customers became one, or ceased to be: their contents are folded again from the first fact."""
-        self._through = resolved.position
+        self.horizon.begins(resolved.position, resolved.number)
         self._overtaken.clear()
         for customer in resolved.changed:
             self._heads.forget(customer)
@@ -176,14 +174,12 @@ class Contexts:
 
     def _is_ahead(self, head: Head) -> bool:
         """Whether a unit that is committed, and was not told of yet, made somebody else of the customer."""
-        return head.moved > self._through
+        return head.moved > self.horizon.through
 
-    def settled(self, position: int) -> None:
-        """Everything up to a position is folded; what follows beside customers' facts has nothing to fold."""
-        self._beside = {first: last for first, last in self._beside.items() if first > position}
-        while position + 1 in self._beside:
-            position = self._beside.pop(position + 1)
-        self.position = position
+    @property
+    def position(self) -> int:
+        """Everything up to here is folded, or will be by whoever asks."""
+        return self.horizon.position
 
     def checkpoints(self) -> list[tuple[int, Checkpoint]]:
         """Contexts for the next unit of writing."""
@@ -300,23 +296,19 @@ class Contexts:
         return self._known(identifier, lambda customer: self.stored(customer) or self.read(customer))
 
     def _known(self, identifier: Identifier, read: Callable[[int], Found]) -> tuple[int, Head | Found] | None:
-        """A unit may be committed and not folded yet. Where it changed whom the identifier resolves to, a live head has
-        not what she came with, though that was acknowledged long ago: then it is read of the store, and not kept.
+        """A unit may be committed and not folded yet. Where it brought the identifier, or changed whom it is, a
+        live head has not what she came with: then it is read of the store, and not kept.
         """
         with self._store.snapshot():
             if (found := self.find(identifier)) is None:
                 return None
-            if not self.have(found.moved):
+            if not self.horizon.has(found):
                 return found.customer, self._load(found.customer, self._plans.current)
             return found.customer, read(found.customer)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within it, every read is as of one moment; for several in a row, which it makes cheaper."""
         return self._store.snapshot()
-
-    def have(self, moved: int) -> bool:
-        """Whether live heads have what came with an identifier that moved at a position."""
-        return moved <= self._through
 
     def read(self, customer: int) -> Head:
         """The head of a customer, loaded where it is not live."""

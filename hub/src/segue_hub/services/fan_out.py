@@ -19,6 +19,7 @@ from segue.domain.identifier import Identifier
 from segue.domain.instant import NEVER
 from segue.domain.projection import foreseen
 
+from ..storage.ports import Known
 from .contexts import Contexts
 from .entry import Entry
 from .head import Head
@@ -47,7 +48,7 @@ class Subscription:
 
     Attributes:
         customer: what it resolves to; 0 while nobody is known by it.
-        moved: at which position it came to that; a context that is not folded so far is somebody else's.
+        known: what the store said of the identifier then; None while nobody is known by it.
         version, view: what the client holds.
         pending: ids of the client's own facts that it shows but does not know to be included.
         own: ids of its touchpoint's facts since the last frame: a publication may overtake what the stream says.
@@ -60,7 +61,7 @@ class Subscription:
     purpose: str
     stream: Stream
     customer: int = 0
-    moved: int = 0
+    known: Known | None = None
     version: int = 0
     view: str = ""
     holds: str = ""
@@ -198,6 +199,7 @@ class FanOut:
         self.audience_dropped = 0
         self._by_customer: dict[int, dict[Subscription, None]] = {}
         self._unknown: dict[Identifier, dict[Subscription, None]] = {}
+        self._waiting: dict[Subscription, None] = {}
 
     def open(self, touchpoint: str) -> Stream:
         """A stream connected."""
@@ -216,8 +218,7 @@ class FanOut:
         stream = subscription.stream
         self.unsubscribe(stream, subscription.number)
         stream.subscriptions[subscription.number] = subscription
-        known = self._contexts.find(subscription.identifier)
-        self._place(subscription, known.customer if known is not None else 0, known.moved if known is not None else 0)
+        self._place(subscription, self._contexts.find(subscription.identifier))
         stream.asked = True
         stream.mark(subscription)
 
@@ -228,31 +229,46 @@ class FanOut:
             return
         stream.dirty.pop(subscription, None)
         stream.echoes.pop(subscription, None)
+        self._waiting.pop(subscription, None)
         stream.pending -= len(subscription.pending)
         if subscription.customer:
             _remove(self._by_customer, subscription.customer, subscription)
         else:
             _remove(self._unknown, subscription.identifier, subscription)
 
-    def _place(self, subscription: Subscription, customer: int, moved: int = 0) -> None:
-        subscription.customer, subscription.moved = customer, moved
-        if customer:
-            self._by_customer.setdefault(customer, {})[subscription] = None
+    def _place(self, subscription: Subscription, known: Known | None) -> None:
+        subscription.known = known
+        subscription.customer = known.customer if known is not None else 0
+        if known is not None:
+            self._by_customer.setdefault(known.customer, {})[subscription] = None
         else:
             self._unknown.setdefault(subscription.identifier, {})[subscription] = None
 
+    def may_show(self, subscription: Subscription) -> bool:
+        """Whether what its identifier came to its customer with is folded; if not, it is answered once that is."""
+        if subscription.known is None or self._contexts.horizon.has(subscription.known):
+            return True
+        self._waiting[subscription] = None
+        return False
+
+    def settled(self) -> None:
+        """More is folded: who waited for it is answered."""
+        for subscription in [waiting for waiting in self._waiting if self.may_show(waiting)]:
+            del self._waiting[subscription]
+            subscription.stream.mark(subscription)
+
     def resolved(self, resolved: Resolved) -> None:
         """Identifiers appeared or resolve to others: who subscribed hears of it in one frame (ID3)."""
-        for identifier, customer in resolved.appeared.items():
+        for identifier in resolved.appeared:
             for subscription in self._unknown.pop(identifier, ()):
-                self._place(subscription, customer)
+                self._place(subscription, self._contexts.find(identifier))
                 subscription.stream.mark(subscription)
         for customer in resolved.changed:
             for subscription in list(self._by_customer.get(customer, ())):
                 known = self._contexts.find(subscription.identifier)
                 if known is not None and known.customer != customer:
                     _remove(self._by_customer, customer, subscription)
-                    self._place(subscription, known.customer, known.moved)
+                    self._place(subscription, known)
                 subscription.stream.mark(subscription)
 
     def accepted(self, entries: Sequence[Entry]) -> None:

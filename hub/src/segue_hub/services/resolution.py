@@ -289,6 +289,7 @@ class Resolution:
         self._write_links()
         if resolved.changed:
             self._unit.void(resolved.changed)
+        resolved.number = self.last_number
         return resolved
 
     def _write_links(self) -> None:

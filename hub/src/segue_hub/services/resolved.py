@@ -38,12 +38,14 @@ class Resolved:
 
     Attributes:
         position: the last of the unit.
+        number: the last of an identifier, in it or before it.
         changed: customers who gained or lost identifiers with a past, or came to be, or ceased to be, by that.
         appeared: identifiers that the store did not know, and their customers.
         created: customers that nobody knew before.
     """
 
     position: int = 0
+    number: int = 0
     changed: set[int] = field(default_factory=set)
     appeared: dict[Identifier, int] = field(default_factory=dict)
     created: set[int] = field(default_factory=set)
