@@ -189,7 +189,7 @@ def _bytes_of(store: Path, size: int) -> dict[str, str]:
         rows = list(connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"))
     finally:
         connection.close()
-    of_facts = ("facts", "facts_by_id", "leaf_index", "fresh_leaf_index")
+    of_facts = ("facts", "facts_by_id", "leaf_index", "fresh_leaf_index", "newest_leaf_index")
     found: dict[str, Any] = {}
     for name, count in rows[:9]:
         share, of = (facts, "fact") if name in of_facts else (size, "customer")

@@ -128,7 +128,10 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
 def test_facts_are_found_by_their_leaf_wherever_the_index_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entries move from the small table into the large one, a bucket at a time; a unit that raises moves none."""
+    """Entries move from the newest into the small table and from there into the large one, a bucket at a time; a unit
+    that raises moves none.
+    """
+    monkeypatch.setattr(leaf_index, "NEWEST", 16)
     monkeypatch.setattr(leaf_index, "EVERY", 3)
     names = [Identifier("account", f"A-{number}") for number in range(40)]
     wanted: dict[int, list[int]] = {number: [] for number in range(40)}
@@ -157,11 +160,12 @@ def test_facts_are_found_by_their_leaf_wherever_the_index_has_them(
             assert sorted(row.position for row in found) == [at for at in positions if at > after]
             between = store.facts([Leaf(leaf, bucket_of(names[leaf]), after * 10, after * 10 + 300)])
             assert sorted(row.position for row in between) == [at for at in positions if after <= at < after + 30]
-    tables = ("leaf_index", "fresh_leaf_index")
-    (moved,), (fresh,) = (next(store._writer.execute(f"SELECT count(*) FROM {table}")) for table in tables)
+    tables = ("leaf_index", "fresh_leaf_index", "newest_leaf_index")
+    (moved,), (fresh,), (newest,) = (next(store._writer.execute(f"SELECT count(*) FROM {table}")) for table in tables)
     assert moved > 50
     assert fresh > 50
-    assert moved + fresh == position
+    assert 0 < newest < 20
+    assert moved + fresh + newest == position
     assert not any("find" in fault for fault in store.check())
     store._writer.execute("DELETE FROM leaf_index WHERE position = (SELECT min(position) FROM leaf_index)")
     faults = [fault for fault in store.check() if "find" in fault]
@@ -176,10 +180,11 @@ def test_of_a_log_a_hundred_times_as_long_ten_times_as_many_entries_move_at_once
     monkeypatch.setattr(leaf_index, "SHORT", 1_000)
     moved: list[int] = []
 
-    def run(sql: str, values: tuple[int, ...]) -> None:
+    def run(sql: str, values: tuple[int, ...] = ()) -> None:
         moved.extend(values if sql == "settle" else ())
 
-    statements = {"index_leaves": "index", "settle_leaves": "settle", "drop_settled_leaves": "drop"}
+    names = ("index_leaves", "freshen_leaves", "drop_freshened_leaves", "settle_leaves", "drop_settled_leaves")
+    statements = dict.fromkeys(names, "") | {"settle_leaves": "settle"}
     index = leaf_index.LeafIndex(run, statements)
     for last, moves in ((12, 4), (999, 4), (100_000, 0), (100_012, 0), (100_024, 1), (100_036, 0), (100_048, 1)):
         moved.clear()

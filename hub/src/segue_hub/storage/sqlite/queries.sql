@@ -83,8 +83,13 @@ SELECT position, received_at FROM facts WHERE position > ? ORDER BY position LIM
 -- name: next_pushed
 SELECT min(position) FROM plans WHERE pushed_at > ?
 -- name: index_leaves
-INSERT INTO fresh_leaf_index (bucket, leaf, position)
+INSERT INTO newest_leaf_index (bucket, leaf, position)
   SELECT bucket, leaf, position FROM facts WHERE position >= ? AND position <= ? ORDER BY bucket, leaf, position
+-- name: freshen_leaves
+INSERT INTO fresh_leaf_index (bucket, leaf, position)
+  SELECT bucket, leaf, position FROM newest_leaf_index ORDER BY bucket, leaf, position
+-- name: drop_freshened_leaves
+DELETE FROM newest_leaf_index
 -- name: settle_leaves
 INSERT INTO leaf_index (bucket, leaf, position)
   SELECT bucket, leaf, position FROM fresh_leaf_index WHERE bucket = ? ORDER BY leaf, position
@@ -95,16 +100,21 @@ SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM leaf_index i CROSS JO
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
 UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
+UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM newest_leaf_index i CROSS JOIN facts f ON f.position = i.position
+  WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3
 -- name: facts_between
 SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
 UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM fresh_leaf_index i CROSS JOIN facts f ON f.position = i.position
   WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
+UNION ALL SELECT f.occurred_at, f.seq, f.id, f.position, f.body FROM newest_leaf_index i CROSS JOIN facts f ON f.position = i.position
+  WHERE i.bucket = ?1 AND i.leaf = ?2 AND i.position > ?3 AND f.occurred_at >= ?4 AND f.occurred_at < ?5
 -- name: read_checkpoint
 SELECT position, plan, data FROM contexts WHERE customer = ?
 -- name: newest
 SELECT max(max(coalesce((SELECT max(x.position) FROM leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0),
-    coalesce((SELECT max(x.position) FROM fresh_leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0))),
+    coalesce((SELECT max(x.position) FROM fresh_leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0),
+    coalesce((SELECT max(x.position) FROM newest_leaf_index x WHERE x.bucket = i.bucket AND x.leaf = i.number), 0))),
   max(i.moved), max(i.stated) < 2 AND NOT EXISTS (SELECT 1 FROM eras WHERE customer = ?1)
   FROM identifiers i WHERE i.customer = ?1
 -- name: held_by
@@ -112,6 +122,7 @@ SELECT number, bucket, stated, moved FROM identifiers WHERE customer = ?
 -- name: came_after
 SELECT EXISTS (SELECT 1 FROM leaf_index WHERE bucket = ?1 AND leaf = ?2 AND position > ?3)
   OR EXISTS (SELECT 1 FROM fresh_leaf_index WHERE bucket = ?1 AND leaf = ?2 AND position > ?3)
+  OR EXISTS (SELECT 1 FROM newest_leaf_index WHERE bucket = ?1 AND leaf = ?2 AND position > ?3)
 -- name: has_eras
 SELECT EXISTS (SELECT 1 FROM eras WHERE customer = ?)
 -- name: customers
@@ -139,11 +150,14 @@ SELECT count(*), count(DISTINCT position), coalesce(min(position), 0), coalesce(
 -- name: strays
 SELECT count(*) FROM facts WHERE leaf NOT IN (SELECT number FROM identifiers)
 -- name: unindexed
-SELECT max(abs((SELECT count(*) FROM leaf_index) + (SELECT count(*) FROM fresh_leaf_index) - (SELECT count(*) FROM facts)),
+SELECT max(abs((SELECT count(*) FROM leaf_index) + (SELECT count(*) FROM fresh_leaf_index)
+    + (SELECT count(*) FROM newest_leaf_index) - (SELECT count(*) FROM facts)),
   (SELECT count(*) FROM facts f WHERE NOT EXISTS (
       SELECT 1 FROM leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)
     AND NOT EXISTS (
-      SELECT 1 FROM fresh_leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)))
+      SELECT 1 FROM fresh_leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)
+    AND NOT EXISTS (
+      SELECT 1 FROM newest_leaf_index i WHERE i.bucket = f.bucket AND i.leaf = f.leaf AND i.position = f.position)))
 -- name: lone_workspace_facts
 SELECT count(*) FROM workspace_facts WHERE position NOT IN (SELECT position FROM changes)
 -- name: twins
