@@ -14,6 +14,7 @@ from segue.wire import fact_to_wire
 from tests.calling import event
 from tests.fuzz.targets import AT, plan
 from tests.joining import EXAMPLE
+from tests.offering import offer
 
 HERE = Path(__file__).with_name("corpus")
 EXPRESSIONS = (
@@ -98,7 +99,7 @@ def journals() -> None:
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Path(folder), "app", 100, 100_000)
         outbox.open()
-        outbox.offer(Offered(b"a" * 16, b"body", 0))
+        offer(outbox, Offered(b"a" * 16, b"body", 0))
         outbox.journal()
         outbox.close()
         (path,) = Path(folder).glob("*.outbox")

@@ -43,6 +43,7 @@ from segue_hub.services.touchpoints import Touchpoints
 from segue_hub.storage.memory import MemoryStore
 
 from tests.joining import EXAMPLE
+from tests.offering import offer
 
 AT: Final = 1_780_000_000_000_000
 _MAPPING: Final = Path(__file__).parents[2] / "examples" / "imports" / "bank" / "mapping.yaml"
@@ -186,7 +187,7 @@ def journals(data: bytes) -> None:
         outbox = Outbox(Path(folder), "app", 1000, 1_000_000)
         outbox.open()
         try:
-            outbox.offer(Offered(b"0123456789abcdef", b"body", 0))
+            offer(outbox, Offered(b"0123456789abcdef", b"body", 0))
             assert outbox.journal() == 1
             taken = outbox.take(100, 1_000_000)
             assert b"0123456789abcdef" in {row.id for row in taken}

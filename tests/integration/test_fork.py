@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from segue.domain.once import once
 from segue.fork import Unforked, unforked
-from segue.journal import Offered
+from segue.offered import Offered
 from segue.outbox import MUST, Outbox
 from segue_hub.testing import run_hub
 
 from tests.joining import EXAMPLE
+from tests.offering import offer
 from tests.serving import environment
 
 CHILDREN = 60
@@ -32,7 +33,7 @@ def child_keeps(folder: Path, number: int) -> int:
             signal.alarm(20)  # who hangs in C ends all the same
             outbox = Outbox(folder, f"child{number}", 1000, 10**8)
             outbox.open()
-            outbox.offer(Offered(number.to_bytes(16, "big"), b"body", MUST))
+            offer(outbox, Offered(number.to_bytes(16, "big"), b"body", MUST))
             outbox.close()
             os._exit(0 if outbox.waiting == 1 and not outbox.losses else 2)
         os._exit(3)
@@ -50,7 +51,7 @@ def test_a_child_keeps_what_it_is_told_although_its_parent_was_writing_when_it_w
         while not ended.is_set():
             for _ in range(200):
                 written += 1
-                outbox.offer(Offered(written.to_bytes(16, "big"), b"body" * 20, MUST))
+                offer(outbox, Offered(written.to_bytes(16, "big"), b"body" * 20, MUST))
             outbox.journal()
             outbox.settle(outbox.take(200, 10**6), [])
         outbox.close()

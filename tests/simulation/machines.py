@@ -223,7 +223,7 @@ class SdkMachine:
         assert self.runtime is not None
         self.process.crash()
         outbox = self.runtime.outbox
-        journal, lock = outbox._journal, outbox._lock
+        journal, lock = outbox._journal, outbox._file.lock
         self.kept |= self.journalled()
         self.adoptable += sum((+journal.waiting).values()) if journal is not None else 0
         if journal is not None:

@@ -16,6 +16,8 @@ from segue.ordinals import BLOCK_LEAST, BLOCK_MOST, Ordinals
 from segue.outbox import ANALYTICS, MUST, Offered, Outbox
 from segue.publisher import tallies
 
+from tests.offering import offer
+
 
 def offered(number: int, lane: int = ANALYTICS) -> Offered:
     return Offered(number.to_bytes(16, "big"), b"body %d" % number, lane)
@@ -24,7 +26,7 @@ def offered(number: int, lane: int = ANALYTICS) -> Offered:
 def tell(outbox: Outbox, *numbers: int, lane: int = ANALYTICS) -> list[Offered]:
     facts = [offered(number, lane) for number in numbers]
     for fact in facts:
-        assert outbox.offer(fact)
+        assert offer(outbox, fact)
     return facts
 
 
@@ -104,8 +106,8 @@ def test_a_fact_that_cannot_be_written_down_keeps_its_number_and_the_hub_is_told
         raise ValueError("no")
 
     tell(outbox, 1)
-    assert outbox.offer(Offered(b"", b"", ANALYTICS, source=broken))
-    assert outbox.offer(Offered(b"", b"", ANALYTICS, source=broken))
+    assert offer(outbox, Offered(b"", b"", ANALYTICS, source=broken))
+    assert offer(outbox, Offered(b"", b"", ANALYTICS, source=broken))
     tell(outbox, 2)
     outbox.journal()
     assert outbox.losses == {"unwritable": 2}

@@ -8,6 +8,8 @@ import pytest
 from segue.clock import System
 from segue.outbox import MUST, Offered, Outbox
 
+from tests.offering import offer
+
 DAY = 24 * 3600.0
 BEGAN = 1_772_000_000.0
 
@@ -37,7 +39,7 @@ def opened(folder: Path, times: Times) -> Outbox:
 
 def tell(outbox: Outbox, *numbers: int) -> None:
     for number in numbers:
-        outbox.offer(Offered(number.to_bytes(16, "big"), b"body", MUST))
+        offer(outbox, Offered(number.to_bytes(16, "big"), b"body", MUST))
     outbox.journal()
 
 

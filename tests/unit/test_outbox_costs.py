@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from segue.journal import Journal, Offered
+from segue.journal import Journal
+from segue.offered import Offered
 from segue.ordinals import Reservation
 
 LITTLE, MUCH = 2_000, 20_000

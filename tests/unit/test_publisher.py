@@ -23,6 +23,7 @@ from segue.wire import fact_to_bytes
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.calling import event
+from tests.offering import offer
 
 Done = Callable[[list[Verdict] | None, str, int], None]
 
@@ -76,7 +77,7 @@ def open_outbox(folder: Path, count: int = 0, rows: int = 1_000_000) -> Outbox:
     outbox = Outbox(folder, "app", rows, 10**9)
     outbox.open()
     for number in range(count):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
     outbox.journal()
     return outbox
 
@@ -240,7 +241,7 @@ def test_an_outbox_that_cannot_be_written_publishes_from_memory_and_reopens(tmp_
     publishing = publisher(outbox, transport)
     told(publishing)
     assert (outbox.delivered, outbox.unjournalled, balance(outbox)) == (3, 0, 3)
-    outbox.offer(offered(3))
+    offer(outbox, offered(3))
     outbox.journal()
     folder.unlink()
     outbox.reopen()
@@ -286,12 +287,12 @@ def test_a_full_outbox_with_a_batch_under_way_loses_no_count(tmp_path: Path, sta
     outbox, transport = Outbox(tmp_path, "app", 10, 10**9), Silent()
     outbox.open()
     for number in range(10):
-        outbox.offer(offered(number, ANALYTICS))
+        offer(outbox, offered(number, ANALYTICS))
     outbox.journal()
     publishing = publisher(outbox, transport)
     publishing.publish()
     for number in range(10, 28):
-        outbox.offer(offered(number, ANALYTICS))
+        offer(outbox, offered(number, ANALYTICS))
         outbox.journal()
         assert balance(outbox) == outbox.offered
     transport.answer(status)
@@ -307,7 +308,7 @@ def test_a_full_memory_with_a_batch_under_way_loses_no_count(tmp_path: Path, mon
     publishing = publisher(outbox, transport)
     publishing.publish()
     for number in range(10, 16):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
     outbox.journal()
     transport.answer()
     publishing.settle()
@@ -322,17 +323,17 @@ def test_everything_under_way_does_not_make_newer_facts_the_oldest_and_the_limit
     outbox, transport = Outbox(tmp_path, "app", 5, 10**9), Silent()
     outbox.open()
     for number in range(5):
-        outbox.offer(offered(number, ANALYTICS))
+        offer(outbox, offered(number, ANALYTICS))
     outbox.journal()
     publishing = publisher(outbox, transport)
     publishing.publish()
     for number in range(5, 8):
-        outbox.offer(offered(number, MUST))
+        offer(outbox, offered(number, MUST))
         outbox.journal()
     assert (outbox.waiting, outbox.losses) == (8, {})
     transport.fail()
     publishing.settle()
-    outbox.offer(offered(8, MUST))
+    offer(outbox, offered(8, MUST))
     outbox.journal()
     assert (outbox.waiting, outbox.losses) == (5, {"outbox_full": 4})
     assert [row.id[-1] for row in outbox.take(10, 10**6)] == [5, 6, 7, 8, 4]
@@ -345,7 +346,7 @@ def test_an_outbox_of_few_large_facts_keeps_to_its_bytes(tmp_path: Path) -> None
     outbox = Outbox(tmp_path, "app", 1_000_000, 1000)
     outbox.open()
     for number in range(8):
-        outbox.offer(Offered(number.to_bytes(16, "big"), b"x" * 300, ANALYTICS))
+        offer(outbox, Offered(number.to_bytes(16, "big"), b"x" * 300, ANALYTICS))
         outbox.journal()
     assert (outbox.waiting, outbox.losses) == (3, {"outbox_full": 5})
     assert balance(outbox) == outbox.offered == 8
@@ -358,10 +359,10 @@ def test_what_is_kept_after_it_was_delivered_costs_no_fact_that_waits(tmp_path: 
     outbox.open()
     publishing = publisher(outbox, Taking())
     for number in range(100):
-        outbox.offer(Offered(number.to_bytes(16, "big"), b"x" * 300, ANALYTICS))
+        offer(outbox, Offered(number.to_bytes(16, "big"), b"x" * 300, ANALYTICS))
         outbox.journal()
         told(publishing)
-    outbox.offer(Offered(b"\xff" * 16, b"y" * 300, ANALYTICS))
+    offer(outbox, Offered(b"\xff" * 16, b"y" * 300, ANALYTICS))
     outbox.journal()
     assert (outbox.delivered, outbox.waiting, outbox.losses) == (100, 1, {})
     outbox.close()
@@ -374,7 +375,7 @@ def test_the_same_fact_offered_again_is_one_fact_and_its_bytes_count_once(tmp_pa
     assert journal is not None
     size = journal.bytes
     for number in (1, 2, 2, 3, 3):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
     outbox.journal()
     assert (outbox.offered, outbox.waiting, outbox.losses) == (4, 4, {})
     assert journal.bytes == size + len(offered(3).body)
@@ -415,7 +416,7 @@ def test_what_is_told_faster_than_a_disk_that_hangs_can_take_is_bounded_and_coun
 ) -> None:
     monkeypatch.setattr(outbox_module, "FRESH_ROWS", 5)
     outbox = open_outbox(tmp_path)
-    taken = [outbox.offer(offered(number)) for number in range(8)]
+    taken = [offer(outbox, offered(number)) for number in range(8)]
     assert taken == [True] * 5 + [False] * 3
     outbox.journal()
     assert (outbox.losses, outbox.waiting, balance(outbox), outbox.offered) == ({"overrun": 3}, 5, 8, 8)
@@ -448,7 +449,7 @@ def test_what_is_lost_is_told_until_the_hub_has_it_and_before_the_next_facts(tmp
     outbox, transport = Outbox(tmp_path, "app", 3, 10**9), Hearing("down", "down")
     outbox.open()
     for number in range(5):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
         outbox.journal()
     told(publisher(outbox, transport))
     said = [[(tally.carried, tally.lost) for tally in tallies] for tallies in transport.tallies]
@@ -462,12 +463,12 @@ def test_what_is_lost_while_the_hub_is_being_told_of_earlier_losses_is_told_too(
     outbox, transport = Outbox(tmp_path, "app", 3, 10**9), Silent()
     outbox.open()
     for number in range(5):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
         outbox.journal()
     publishing = publisher(outbox, transport)
     publishing.publish()
     for number in range(5, 7):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
         outbox.journal()
     transport.answer()
     publishing.settle()
@@ -483,7 +484,7 @@ def test_a_hub_that_cannot_read_what_is_said_of_ordinals_still_gets_the_facts(tm
     outbox, transport = Outbox(tmp_path, "app", 3, 10**9), Hearing("unreadable")
     outbox.open()
     for number in range(5):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
         outbox.journal()
     assert told(publisher(outbox, transport)) == []
     assert (outbox.delivered, outbox.dead(), outbox.untold) == (3, [], False)
@@ -518,9 +519,9 @@ def killed(folder: Path, count: int, *, rows: int = 1_000_000) -> Outbox:
     """An outbox whose process is dead: its lock is free, its file as it was."""
     outbox = open_outbox(folder, count, rows)
     assert outbox._journal is not None
-    assert outbox._lock is not None
+    assert outbox._file.lock is not None
     outbox._journal.close()
-    outbox._lock.close()
+    outbox._file.lock.close()
     return outbox
 
 
@@ -528,7 +529,7 @@ def test_an_orphans_facts_keep_their_producer_and_its_end_is_told_once_they_are_
     dead = killed(tmp_path, 3)
     outbox, transport = open_outbox(tmp_path), Hearing()
     for number in (10, 11):
-        outbox.offer(offered(number))
+        offer(outbox, offered(number))
     outbox.journal()
     assert outbox.offered == 5
     told(publisher(outbox, transport))

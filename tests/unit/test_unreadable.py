@@ -21,6 +21,8 @@ from segue.wire_sync import incoming_from_wire
 from segue_hub.checking.plan_check import check_plan
 from segue_hub.checking.yaml_text import DEPTH, YamlBroken, read_yaml
 
+from tests.offering import offer
+
 
 def frame(subscription: int, envelope: object) -> sync_pb2.SyncResponse:
     update = sync_pb2.ContextUpdate(subscription=subscription)
@@ -130,7 +132,7 @@ def test_an_orphan_whose_schema_is_torn_is_laid_aside_and_the_outbox_works(tmp_p
     outbox = Outbox(tmp_path, "app", 100, 100_000)
     outbox.open()
     assert orphan.name in outbox.trouble
-    assert outbox.offer(Offered(b"a" * 16, b"body", 0))
+    assert offer(outbox, Offered(b"a" * 16, b"body", 0))
     assert outbox.journal() == 1
     outbox.close()
     assert orphan.exists()

@@ -1,7 +1,8 @@
-"""A folder that is still there after a power failure.
+"""A folder that is still there after a power failure, and a file that is still there while it is in use.
 
 Owns what `mkdir` leaves open: a name is on disk when the folder that it stands in was synced. Without that a whole
-outbox may be gone, however well its file was written.
+outbox may be gone, however well its file was written. So it may where somebody removed the file: whoever has it open
+hears nothing of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ def make_folder(folder: Path) -> None:
     for above in folder.absolute().parents:
         with contextlib.suppress(PermissionError):  # of somebody else, who made it
             _sync(above)
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """Which file stands under a name, by device and number; None where none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _sync(folder: Path) -> None:

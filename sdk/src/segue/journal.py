@@ -8,19 +8,18 @@ it returns, none of it where it raises; only that the hub has a fact may reach t
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from .adoption import copying
 from .clock import SYSTEM, System
-from .domain.fact import Fact
 from .domain.tally import Tally, runs
 from .journal_schema import SCHEMA
+from .offered import Offered, Row
 from .ordinals import Lost, Reservation, Statement
 
 KEPT_AFTER: Final = 24 * 3600.0
@@ -34,48 +33,6 @@ LOST_ROWS: Final = 10_000
 """Runs of lost ordinals that are remembered at most; what is lost beyond stays a gap until its producer ends."""
 TOLD_AT_ONCE: Final = 200
 """Runs in one statement to the hub at most."""
-
-
-Source = Fact | Callable[[], Fact]
-"""A fact, or what makes it; may take its time, and raise."""
-
-
-@dataclass(slots=True)
-class Offered:
-    """A fact on its way into the journal.
-
-    Attributes:
-        source: of which id and body are not written yet.
-        journalled: set once it is on disk.
-        producer, ordinal: its number, as soon as it has one.
-    """
-
-    id: bytes
-    body: bytes
-    lane: int
-    journalled: threading.Event | None = None
-    source: Source | None = None
-    producer: str = ""
-    ordinal: int = 0
-
-
-def written(source: Source) -> tuple[bytes, bytes]:
-    """A fact as the journal keeps it; on our own thread, which has loaded the wire."""
-    from .wire import fact_to_bytes
-
-    fact = source() if callable(source) else source
-    return fact.id, fact_to_bytes(fact)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A fact that waits; `number` is 0 where no disk keeps it."""
-
-    number: int
-    id: bytes
-    body: bytes
-    producer: str = ""
-    ordinal: int = 0
 
 
 class Journal:
@@ -102,7 +59,7 @@ class Journal:
         self._numbers: dict[str, int] = {"": 0}
         self._lost_untold = 0
         self._ended_untold: tuple[int, ...] = ()
-        self._run = sqlite3.connect(path.absolute().as_uri(), isolation_level=None, check_same_thread=False, uri=True)
+        self._run = _connected(path)
         try:
             self._run.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
             self._run.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")  # whoever adopts it finds all of it, or none
@@ -388,6 +345,22 @@ class Journal:
         self._recount()
         return adopted
 
+    def move(self, path: Path) -> None:
+        """Goes on in another file, with all that this one holds: its own is gone, and can only be read by us.
+
+        Raises:
+            sqlite3.Error: that file cannot be written; this one goes on.
+        """
+        run = _connected(path)
+        try:
+            self._run.backup(run)
+            run.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            run.close()
+            raise
+        self._run.close()
+        self.path, self._run = path, run
+
     @property
     def empty(self) -> bool:
         """Whether nothing is lost where the file is removed."""
@@ -396,3 +369,7 @@ class Journal:
     def close(self) -> None:
         """Lets go of the file."""
         self._run.close()
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path.absolute().as_uri(), isolation_level=None, check_same_thread=False, uri=True)

@@ -19,13 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .adoption import lock_path, orphans, remove
+from .adoption import remove
 from .clock import SYSTEM, System
 from .file_lock import FileLock
-from .folder import make_folder
 from .fork import unforked
-from .journal import LANES, Journal, Offered, Row, Source, written
+from .journal import LANES, Journal
+from .losses import Losses
+from .offered import Offered, Row, Source, written
 from .ordinals import Lost, Ordinals, Reservation, Statement
+from .outbox_file import OutboxFile
 
 log = logging.getLogger("segue")
 
@@ -43,8 +45,6 @@ EPOCH: Final = 1_577_836_800.0
 """2020, in seconds: who claims to be older has a clock that was not set."""
 STEPPED: Final = 3600.0
 """Seconds by which the wall clock and the running time may part ways before no age is believed any more."""
-LOST_HELD: Final = 1000
-"""Runs of lost ordinals held in memory while the disk cannot be written."""
 
 
 class Outbox:
@@ -69,7 +69,6 @@ class Outbox:
     def __init__(
         self, folder: Path, touchpoint: str, rows: int, size: int, age: float = math.inf, system: System = SYSTEM
     ) -> None:  # fmt: skip
-        self._folder = folder
         self._system = system
         self._prefix = f"{touchpoint}."
         self.name = f"{self._prefix}{os.getpid()}.{system.chance(8).hex()}"
@@ -82,14 +81,13 @@ class Outbox:
         self._in_hand = 0
         self._memory: deque[Offered] = deque()
         self._ordinals = tuple(Ordinals(f"{self.name}.{lane}") for lane in LANES)
-        self._lost: list[Lost] = []
+        self._lost = Losses()
+        self._file = OutboxFile(folder, self.name, system)
         self._journal: Journal | None = None
-        self._lock: FileLock | None = None
-        self.path: Path | None = None
         self.opened = False
         self.offered = 0
         self.delivered = 0
-        self.losses: dict[str, int] = {}
+        self.losses = self._lost.counts
         self.trouble = ""
         self.closed = self._ended = False
         self._left = 0
@@ -108,10 +106,6 @@ class Outbox:
         self.lost("closed" if self.closed else "overrun")
         return False
 
-    def offer(self, fact: Offered) -> bool:
-        """Takes a fact that is written down already."""
-        return self.tell(fact, fact.lane, fact.journalled)
-
     def shut(self) -> None:
         """Takes no more: what is offered from here on is lost, and counted. What was offered will be journalled."""
         with self._gate:
@@ -121,11 +115,7 @@ class Outbox:
         """A fact was offered and could not even be taken: counted."""
         with self._gate:
             self.offered += 1
-            self._lose(reason, 1)
-
-    def _lose(self, reason: str, count: int) -> None:
-        with self._gate:
-            self.losses[reason] = self.losses.get(reason, 0) + count
+        self._lost.count(reason)
 
     @property
     def unjournalled(self) -> int:
@@ -140,10 +130,15 @@ class Outbox:
         return sum(dict(journal.waiting).values()) if journal is not None else self._left
 
     @property
+    def path(self) -> Path | None:
+        """Of its file, where there is one."""
+        return self._file.path
+
+    @property
     def untold(self) -> bool:
         """Whether something is to be told to the hub of ordinals that are lost, or of producers that ended."""
         journal = self._journal
-        return journal is not None and (bool(self._lost) or journal.untold)
+        return journal is not None and (bool(self._lost.runs) or journal.untold)
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
@@ -151,13 +146,9 @@ class Outbox:
     def open(self) -> None:
         """Makes the file and adopts orphans. Where the disk cannot be written, facts wait in memory."""
         try:
-            make_folder(self._folder)
-            self.path = self._folder / f"{self.name}.outbox"
-            if self._lock is None:
-                self._lock = FileLock(lock_path(self.path))
-            self._journal = Journal(self.path, self._system)
+            self._journal = self._file.open()
             self.trouble = ""
-            for path, lock in orphans(self._folder, self._prefix, self.path):
+            for path, lock in self._file.orphans(self._prefix):
                 self._adopt(path, lock)
         except (OSError, sqlite3.Error) as error:
             self.trouble = f"{type(error).__name__}: {error}"
@@ -198,9 +189,9 @@ class Outbox:
             if self._written(fact):
                 self._memory.append(fact)
         self._in_hand = 0
-        if not (self._memory or self._lost):
+        if not (self._memory or self._lost.runs):
             return 0
-        if self._journal is None:
+        if self._journal is None or not self._stands():
             self._hold()
             return 0
         batch = list(self._memory)
@@ -217,6 +208,18 @@ class Outbox:
         self._bound()
         return len(batch)
 
+    def _stands(self) -> bool:
+        """Whether what is journalled will be found; what a file holds that was removed is written anew."""
+        if self._journal is not None and self._file.gone:
+            removed = self.path
+            try:
+                self._file.write_anew(self._journal)
+            except (OSError, sqlite3.Error) as error:
+                self.trouble = f"{removed} was removed while it is in use. {type(error).__name__}: {error}"
+                return False
+            log.warning("segue: %s was removed while it is in use; it was written anew as %s", removed, self.path)
+        return True
+
     def _written(self, fact: Offered) -> bool:
         """Has a fact write itself down; one that cannot be is lost, and the next one is not kept waiting."""
         try:
@@ -225,26 +228,18 @@ class Outbox:
                 fact.source = None
         except Exception:
             log.exception("segue: a fact cannot be written down and is lost")
-            self._lose_one(fact, "unwritable")
+            self._lost.of(fact, "unwritable")
             return False
         return True
 
     def _hold(self) -> None:
         while len(self._memory) > MEMORY_ROWS:
-            self._lose_one(self._memory.popleft(), "disk")
-
-    def _lose_one(self, fact: Offered, reason: str) -> None:
-        self._lose(reason, 1)
-        last = self._lost[-1] if self._lost else Lost("", 0, 0, "")
-        if (last.producer, last.last + 1, last.reason) == (fact.producer, fact.ordinal, reason):
-            self._lost[-1] = Lost(last.producer, last.first, fact.ordinal, reason)
-        elif len(self._lost) < LOST_HELD:
-            self._lost.append(Lost(fact.producer, fact.ordinal, fact.ordinal, reason))
+            self._lost.of(self._memory.popleft(), "disk")
 
     def _insert(self, batch: Sequence[Offered]) -> None:
         """Writes a batch, what it needs of ordinals, and what was lost meanwhile."""
         assert self._journal is not None
-        lost = list(self._lost)
+        lost = list(self._lost.runs)
         counts = [sum(fact.lane == lane for fact in batch) for lane in range(len(LANES))]
         needed = [
             Reservation(ordinals.producer, ordinals.handed_out, ordinals.needs(count))
@@ -253,7 +248,7 @@ class Outbox:
         ]
         known = self._journal.write(batch, needed, lost)
         self._memory.clear()
-        del self._lost[: len(lost)]
+        self._lost.told(len(lost))
         with self._gate:
             self.offered -= known  # the same fact twice is one fact
             for ordinals in self._ordinals:
@@ -276,13 +271,14 @@ class Outbox:
                 self.trouble, dropped = f"{type(error).__name__}: {error}", 0
             if not dropped:
                 return
-            self._lose("outbox_full", dropped)
+            self._lost.count("outbox_full", dropped)
 
     @unforked
     def rest(self) -> None:
         """Now and then: an idle lane gives back what it reserved, so that a kill leaves no doubt about it."""
         if self._journal is None:
             return
+        self._stands()
         with self._gate:
             idle = [ordinals for ordinals in self._ordinals if ordinals.idle()]
             for ordinals in idle:
@@ -296,12 +292,12 @@ class Outbox:
     @unforked
     def take(self, rows: int, size: int) -> list[Row]:
         """The next that wait, at most so many and so large together: the `must` lane first."""
-        if self._journal is None:
+        found = self._journal.take(rows, size) if self._journal is not None else []
+        self._taken = {row.number: len(row.body) for row in found}
+        if not found and (self._journal is None or self.trouble):
             # Without a disk nothing waits for it: what is held in memory goes out as it is.
             held = list(self._memory)[:rows]
             return [Row(0, fact.id, fact.body, fact.producer, fact.ordinal) for fact in held]
-        found = self._journal.take(rows, size)
-        self._taken = {row.number: len(row.body) for row in found}
         return found
 
     def unanswered(self) -> None:
@@ -320,19 +316,20 @@ class Outbox:
         self._taken = {}
         unheard = [] if heard else [Lost(r.producer, r.ordinal, r.ordinal, code.lower()) for r, code, _ in refused]
         ours: set[bytes] = set()
-        if self._journal is not None:
+        held = {fact.id for fact in self._memory}
+        if self._journal is not None and (refused or any(row.id not in held for row in delivered)):
             # Where it raises nothing was counted: all of it is offered again, and is a duplicate there.
             ours = self._journal.settle(delivered, refused, unheard)
         else:
-            self._lost += unheard[: LOST_HELD - len(self._lost)]
+            self._lost.hold(unheard)
         gone = {row.id for row in delivered} | {row.id for row, _, _ in refused}
-        ours |= {fact.id for fact in self._memory if fact.id in gone}
+        ours |= held & gone
         self._memory = deque(fact for fact in self._memory if fact.id not in gone)
         # What memory had no room for meanwhile was counted as lost already.
         self.delivered += sum(row.id in ours for row in delivered)
         for row, code, _ in refused:
             if row.id in ours:
-                self._lose(f"rejected:{code}", 1)
+                self._lost.count(f"rejected:{code}", 1)
 
     @unforked
     def statement(self) -> Statement | None:
@@ -356,7 +353,7 @@ class Outbox:
         if math.isfinite(self._limit_age) and abs(now - self._system.ticks() - self._began) < STEPPED:
             until = now - self._limit_age
             while dropped := journal.drop(EXPIRED_AT_ONCE, self._taken, "outbox_age", EPOCH, until):
-                self._lose("outbox_age", dropped)
+                self._lost.count("outbox_age", dropped)
 
     @unforked
     def offer_again(self) -> int:
@@ -381,20 +378,21 @@ class Outbox:
         self.shut()
         self.journal()
         while self._memory:
-            self._lose_one(self._memory.popleft(), "disk")
+            self._lost.of(self._memory.popleft(), "disk")
         self._left = self.waiting
+        if not self._stands() and self._left:
+            log.error("segue: %d facts that waited are lost (%s)", self._left, self.trouble)
+            self._lost.count("disk", self._left)
+            self._left = 0
         journal, self._journal = self._journal, None
         empty = True
         if journal is not None:
             try:
                 used = [ordinals for ordinals in self._ordinals if ordinals.handed_out]
                 # It ends in good order: nothing was handed out beyond what is known.
-                journal.write([], [Reservation(o.producer, o.handed_out, o.handed_out) for o in used], self._lost)
+                journal.write([], [Reservation(o.producer, o.handed_out, o.handed_out) for o in used], self._lost.runs)
                 empty = journal.empty
             except sqlite3.Error as error:
                 self.trouble, empty = f"{type(error).__name__}: {error}", False
             journal.close()
-        if self._lock is not None and self.path is not None:
-            if empty:
-                remove(self.path, self._lock)
-            self._lock.close()
+        self._file.close(empty=empty)
