@@ -11,7 +11,17 @@ from pathlib import Path
 import apsw
 import pytest
 from segue.domain.identifier import Identifier
-from segue_hub.storage.ports import Checkpoint, IdTaken, Key, Leaf, StoreBroken, StoredPlan, StoreFull, bucket_of
+from segue_hub.storage.ports import (
+    Checkpoint,
+    IdTaken,
+    Key,
+    Leaf,
+    StoreBroken,
+    StoredPlan,
+    StoreFull,
+    StoreMissing,
+    bucket_of,
+)
 from segue_hub.storage.sqlite import SqliteStore, StoreInUse, leaf_index
 from segue_hub.storage.sqlite.schema import migrate, migrations
 
@@ -209,6 +219,30 @@ def test_a_full_disk_refuses_the_unit_whole_and_takes_the_next_once_there_is_spa
     assert store.head()[0] == 7
     assert list(store.check()) == []
     store.close()
+
+
+@pytest.mark.parametrize("which", ["segue.db", "segue.db-wal"])
+def test_a_store_whose_file_was_removed_takes_nothing_until_it_is_back(tmp_path: Path, which: str) -> None:
+    """Counterexample: it went on in a file without a name, and what it acknowledged went with its process."""
+    store = SqliteStore(tmp_path / "segue.db")
+    filled(store)
+    before = store.head(), store.log(0, 100), store.resolve(ANN)
+    (tmp_path / which).rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(StoreMissing, match=which), store.unit() as unit:
+            add(unit, 7)
+    (tmp_path / which).write_bytes(b"")  # another one
+    with pytest.raises(StoreMissing, match=which), store.unit() as unit:
+        add(unit, 7)
+    assert (store.head(), store.log(0, 100), store.resolve(ANN)) == before, "what is in it can be read"
+    (tmp_path / "elsewhere").replace(tmp_path / which)
+    with store.unit() as unit:
+        add(unit, 7)
+    store.close()
+    again = SqliteStore(tmp_path / "segue.db")
+    assert again.head()[0] == 7
+    assert list(again.check()) == []
+    again.close()
 
 
 _LIMITED = """

@@ -22,7 +22,7 @@ from ..services.failure import Refusal
 
 STATUS: Final = {
     "KEY_INVALID": 401, "NOT_GRANTED": 403, "NAME_UNKNOWN": 404, "ID_CONFLICT": 409, "OVERLOADED": 429,
-    "STORE_BROKEN": 503, "DEADLINE_EXCEEDED": 504, "STORE_FULL": 507,
+    "STORE_BROKEN": 503, "STORE_MISSING": 503, "DEADLINE_EXCEEDED": 504, "STORE_FULL": 507,
 }  # fmt: skip
 """By code, the HTTP status of a refusal; 400 for all others."""
 _FIELDS: Final = ("decision", "identifiers", "purpose", "interaction", "deadline_ms")

@@ -35,6 +35,7 @@ _STATUS: Final[dict[str, tuple[grpc.StatusCode, int]]] = {
     "SLOW_READER": (grpc.StatusCode.RESOURCE_EXHAUSTED, code_pb2.RESOURCE_EXHAUSTED),
     "OVERLOADED": (grpc.StatusCode.RESOURCE_EXHAUSTED, code_pb2.RESOURCE_EXHAUSTED),
     "STORE_FULL": (grpc.StatusCode.RESOURCE_EXHAUSTED, code_pb2.RESOURCE_EXHAUSTED),
+    "STORE_MISSING": (grpc.StatusCode.UNAVAILABLE, code_pb2.UNAVAILABLE),
     "STORE_BROKEN": (grpc.StatusCode.UNAVAILABLE, code_pb2.UNAVAILABLE),
 }
 

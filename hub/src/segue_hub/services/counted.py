@@ -1,7 +1,8 @@
 """Counted: how much the store holds, for people and metrics, without the hub waiting for it to be counted.
 
 Owns when it is counted. To count millions of rows takes seconds: a store that is small is counted at once, a large one
-beside the hub's work, now and then, so that what is told of it is a little old, and nothing at first.
+beside the hub's work, now and then, so that what is told of it is a little old, and nothing at first. One that cannot
+be counted is told of as it was.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Counted:
     def plain(self) -> dict[str, int]:
         """Facts, customers ..., as counted last; empty where that was never."""
         if self._store.head()[0] <= AT_ONCE:
-            return self._store.counts()
-        if (self._thread is None or not self._thread.is_alive()) and time.monotonic() >= self._due:
+            self._count()
+        elif (self._thread is None or not self._thread.is_alive()) and time.monotonic() >= self._due:
             self._thread = threading.Thread(target=self._count, name="segue-counting", daemon=True)
             self._thread.start()
         return dict(self._counts)
@@ -50,7 +51,7 @@ class Counted:
         began = time.monotonic()
         try:
             self._counts = self._store.counts()
-        except Exception:  # the hub may have ended meanwhile; if it has not, the store tells its writer what is wrong
+        except Exception:  # its file is gone, or the hub has ended: the store tells its writer what is wrong
             log.warning("the store could not be counted", exc_info=True)
         took = time.monotonic() - began
         self._due = time.monotonic() + max(REST, SHARE * took)

@@ -30,5 +30,4 @@ def overloaded(message: str, retry_after_ms: int) -> Refusal:
 
 def store_refuses(error: StoreFull | StoreBroken) -> Refusal:
     """What a caller is told of a store that does not write."""
-    code = "STORE_FULL" if isinstance(error, StoreFull) else "STORE_BROKEN"
-    return Refusal(code, str(error), retry_after_ms=1000)
+    return Refusal(error.code, str(error), retry_after_ms=1000)

@@ -1,4 +1,4 @@
-"""Room: whether the store has space, and the trying again while it has none.
+"""Room: whether the store takes more, and the trying again while it does not: no space, or no file.
 
 Owns the state between the first unit that found no space and the first that found some again. Refuses nothing itself:
 what comes meanwhile is tried, and refused by the store.
@@ -44,7 +44,7 @@ class Room:
         """A unit found no space."""
         if self.lacking:
             return
-        log.error("no space left: facts are refused, what is stored is served", reason=reason)
+        log.error("facts are refused, what is stored is served", reason=reason)
         self.lacking = reason
         self.listener()
         self._task = asyncio.create_task(self._wait(), name="room")
@@ -59,7 +59,7 @@ class Room:
                 continue
             except StoreBroken:
                 return
-            log.info("there is space again: facts are taken")
+            log.info("facts are taken again")
             self.lacking = ""
             self.listener()
             return

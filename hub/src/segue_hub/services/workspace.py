@@ -20,7 +20,7 @@ from segue.errors import FactError
 
 from ..storage.ports import Store, StoreBroken, StoreFull
 from .admission import ACCEPTED, DUPLICATE, SKEW, Result, misfit, rejected
-from .failure import Refusal
+from .failure import store_refuses
 from .plans import News, Plans
 
 FURTHEST: Final = 366 * 86_400 * SECOND
@@ -146,10 +146,8 @@ class WorkspaceLog:
 
         try:
             await self.write(write, kept)
-        except StoreFull as error:
-            raise Refusal("STORE_FULL", str(error), retry_after_ms=1000) from None
-        except StoreBroken as error:
-            raise Refusal("STORE_BROKEN", str(error), retry_after_ms=1000) from None
+        except (StoreFull, StoreBroken) as error:
+            raise store_refuses(error) from None
 
     def _inform(self, named: list[str], first: int) -> None:
         """What incidents, told of at positions from `first` on, are now."""

@@ -30,6 +30,14 @@ def bucket_of(leaf: Identifier) -> int:
 class StoreFull(Exception):
     """The disk is full: nothing of the unit was written."""
 
+    code = "STORE_FULL"
+
+
+class StoreMissing(StoreFull):
+    """The file was removed or moved while it is served: nothing of the unit was written, as that had no name."""
+
+    code = "STORE_MISSING"
+
 
 class IdTaken(Exception):
     """A fact of the unit has the id of a stored one, or of another of the unit: nothing of the unit was written."""
@@ -37,6 +45,8 @@ class IdTaken(Exception):
 
 class StoreBroken(Exception):
     """The store cannot promise anything any more (a failed fsync, a corrupt page): the hub has to stop."""
+
+    code = "STORE_BROKEN"
 
 
 STATED: Final = 1

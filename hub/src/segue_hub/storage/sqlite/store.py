@@ -15,9 +15,21 @@ from typing import IO
 
 import apsw
 from segue.domain.identifier import Identifier
-from segue.folder import make_folder
+from segue.folder import inode, make_folder
 
-from ..ports import CUT, Checkpoint, IdTaken, Key, Known, Row, StoreBroken, StoredBook, StoredPlan, StoreFull
+from ..ports import (
+    CUT,
+    Checkpoint,
+    IdTaken,
+    Key,
+    Known,
+    Row,
+    StoreBroken,
+    StoredBook,
+    StoredPlan,
+    StoreFull,
+    StoreMissing,
+)
 from .leaf_index import LeafIndex
 from .ledger import LedgerReader
 from .link_reader import LinkReader
@@ -79,6 +91,8 @@ class SqliteStore(LinkReader):
             self._reader.execute("PRAGMA query_only = 1")
             super().__init__(self._reader.execute, self._sql)
             self.ledger = LedgerReader(self._reader.execute, self._sql)
+            files = (path, path.with_name(f"{path.name}-wal"))
+            self._files = {file: found for file in files if (found := inode(file)) is not None}
         except (apsw.Error, ValueError) as error:
             self._lock.close()
             raise StoreBroken(f"{path} cannot be opened as a store: {error}") from None
@@ -114,6 +128,13 @@ class SqliteStore(LinkReader):
         self._writer.execute("INSERT INTO meta (name, value) VALUES ('incarnation', ?)", (value,))
         return value
 
+    def _stand(self) -> None:
+        """SQLite would go on in a file that has no name any more, and what it wrote would go with this process."""
+        for file, found in self._files.items():
+            if inode(file) != found:
+                told = f"{file} was removed or moved while it is served: nothing is taken until it is back"
+                raise StoreMissing(told)
+
     @contextmanager
     def unit(self) -> Iterator[SqliteUnit]:
         """See `ports.Store.unit`."""
@@ -123,6 +144,7 @@ class SqliteStore(LinkReader):
         try:
             if self._full:  # the log itself may be what takes the space: once it is written back, it begins anew
                 self._full, self._log_pages = False, _CHECKPOINT_PAGES
+            self._stand()
             self._checkpoint()  # not after a commit: what is durable is acknowledged, and folded, meanwhile
             run("BEGIN IMMEDIATE")
             unit = SqliteUnit(self._writer, self._sql, self._leaf_index)
