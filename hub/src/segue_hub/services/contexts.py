@@ -142,7 +142,9 @@ class Contexts:
                 counts[way] += 1
                 head.position = entry.position
             else:
-                late = self._folded_late(customer, head, entry, plan)
+                # Who is told of late facts is often told of several at once (a call, an import): folded once for all.
+                hers = [e for e in entries if e.customer == customer and e.position >= entry.position]
+                late = self._folded_late(customer, head, hers, plan)
                 late.kept = head.kept
                 self._take_in(customer, late, plan)
                 head = late
@@ -247,9 +249,12 @@ class Contexts:
         head.moved = max((own.moved for _, own in members), default=NEVER)
         return head
 
-    def _folded_late(self, customer: int, head: Head, entry: Entry, plan: Plan) -> Head:
-        """A head with a late fact: from the newest mark before it, or from the first fact."""
-        rewound = head.rewound(entry.fact)
+    def _folded_late(self, customer: int, head: Head, late: Sequence[Entry], plan: Plan) -> Head:
+        """A head with late facts: from the newest mark before all of them, or from the first fact."""
+        for entry in late:
+            head.hold_apart(entry.apart)
+        upto, earliest = late[-1].position, min((entry.fact for entry in late), key=lambda fact: fact.order)
+        rewound = head.rewound(earliest)
         if rewound is None:
             return self._fold(customer, plan)
         through = rewound.content.through or BEFORE
@@ -260,14 +265,14 @@ class Contexts:
             leaves = [Leaf(own.number, own.bucket, max(own.since, through[0]), own.until) for _, own in members]
             rows = self._store.facts(leaves, rewound.position)
         # What a unit brought that is not folded yet may be earlier than the mark: it has its turn later.
-        if rows and max(map(_POSITION, rows)) > entry.position:
-            rows = [row for row in rows if row.position <= entry.position]
+        if rows and max(map(_POSITION, rows)) > upto:
+            rows = [row for row in rows if row.position <= upto]
         rows.sort()
-        del rows[: bisect_right(rows, (*through, entry.position))]
+        del rows[: bisect_right(rows, (*through, upto))]
         only = members[0][0] if len(members) == 1 else None  # a fact of one identifier is that one's
         rewound.follow(plan, list(map(_POSITION, rows)), self._decode(map(_BODY, rows), only))
         self.counts["refolds"] += 1
-        rewound.position = entry.position
+        rewound.position = upto
         return rewound
 
     def folded(self, customer: int, plan: Plan) -> Head:
