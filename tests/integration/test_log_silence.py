@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.calling import Caller, calling, event, now
 from tests.commanding import Command
-from tests.serving import environment, serving
+from tests.serving import Serving, environment, free_port, serving
 from tests.waiting import eventually
 
 SECRET = "Secret-4711"
@@ -117,3 +118,29 @@ except RuntimeError:
     assert "fails" in done.stderr
     assert "on purpose" in done.stderr
     assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"{SECRET}\r\n\r\n", f"GET / HTTP/1.1\r\nno colon {SECRET}\r\n\r\n",
+        f"POST /v1/events HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n{SECRET}\r\n",
+        f"GET / HTTP/1.1\r\nx: {SECRET * 3000}\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_refused_and_leaves_nothing_in_the_log(tmp_path: Path, sent: str) -> None:
+    """Counterexample: a traceback each, of what was sent, in lines that were no JSON."""
+    port = free_port()
+    hub = Serving(tmp_path, http_port=port)
+    hub.start()
+    try:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+                line.sendall(b"GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n")  # so that it is not the first of its line
+                assert line.recv(4096).startswith(b"HTTP/1.1 200")
+                line.sendall(sent.encode())
+                assert line.recv(4096).startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    finally:
+        hub.stop()
+    lines = (tmp_path / "hub.1.log").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["serving", "stopped"]

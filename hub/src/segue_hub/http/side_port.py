@@ -29,6 +29,7 @@ from ..services.touchpoints import ADMIN, Touchpoints
 from . import reserve
 from .cloud_events import fact_of
 from .decide import STATUS, answer_plain, asked_of
+from .log import server_log
 
 
 class _Figures:
@@ -157,7 +158,7 @@ class SidePort:
         app.router.add_post("/v1/reserve", self._reserve)
         app.router.add_post("/v1/confirm", self._confirm)
         app.router.add_post("/v1/release", self._release)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, logger=server_log())
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
         return int(self._runner.addresses[0][1])
