@@ -96,8 +96,17 @@ def test_a_place_that_was_not_used_is_given_back(hub: RunningHub, tmp_path: Path
         mailer.session(account="P-2", wait=1) as first,
         chat.session(account="P-2", wait=1) as second,
     ):
-        with pytest.raises(ConnectionError), first.decide(offer(mailer)).act():
-            raise ConnectionError("the mail server is away")
+
+        def fails() -> bool:
+            try:
+                with first.decide(offer(mailer)).act():
+                    raise ConnectionError("the mail server is away")
+            except ConnectionError:
+                return True
+            except segue.HeldBack as held:  # on a busy machine the hub does not answer within what is stated
+                if "HUB_UNREACHABLE" not in str(held):
+                    raise
+                return False
 
         def acts() -> bool:
             decision = second.decide(offer(chat))
@@ -109,6 +118,7 @@ def test_a_place_that_was_not_used_is_given_back(hub: RunningHub, tmp_path: Path
             except segue.HeldBack:
                 return False
 
+        assert eventually(fails)
         assert eventually(acts)
 
 
