@@ -1,6 +1,6 @@
 """Facts as an outbox has them: on their way into its journal, and as they wait there.
 
-Owns their shapes, and that a fact writes itself down on our own thread.
+Owns their shapes, and that a fact writes itself down on our own thread. Knows no disk and no limit.
 """
 
 from __future__ import annotations

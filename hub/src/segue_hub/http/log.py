@@ -1,7 +1,7 @@
 """What the HTTP server has to say, in the hub's own log.
 
 Owns the bridge from its logger. A request that is no HTTP was answered, and is no fault of the hub's: a stranger would
-fill the log with tracebacks, and what was sent is in them.
+fill the log with tracebacks, and what was sent is in them. Knows no path and no answer.
 """
 
 from __future__ import annotations

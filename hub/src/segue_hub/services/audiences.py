@@ -139,6 +139,8 @@ class Audiences:
                 self._scans.pop(name, None)
         if self._watchers:
             self._rescan = asyncio.ensure_future(self._scan())
+        else:
+            self._flips = Schedule()
 
     def informed(self, news: News) -> None:
         """Incidents are others than they were: watched audiences that read them are derived anew, members first."""

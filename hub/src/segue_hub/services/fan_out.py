@@ -246,14 +246,17 @@ class FanOut:
 
     def may_show(self, subscription: Subscription) -> bool:
         """Whether what its identifier came to its customer with is folded; if not, it is answered once that is."""
-        if subscription.known is None or self._contexts.horizon.has(subscription.known):
-            return True
-        self._waiting[subscription] = None
-        return False
+        folded = self._is_folded(subscription)
+        if not folded:
+            self._waiting[subscription] = None
+        return folded
+
+    def _is_folded(self, subscription: Subscription) -> bool:
+        return subscription.known is None or self._contexts.horizon.has(subscription.known)
 
     def settled(self) -> None:
         """More is folded: who waited for it is answered."""
-        for subscription in [waiting for waiting in self._waiting if self.may_show(waiting)]:
+        for subscription in [waiting for waiting in self._waiting if self._is_folded(waiting)]:
             del self._waiting[subscription]
             subscription.stream.mark(subscription)
 
