@@ -50,15 +50,19 @@ class Ears:
             )
             call = stream(self._asked(number, names), metadata=(("authorization", f"Bearer {key}"),))
             self._tasks.append(asyncio.create_task(self._listen(number, call)))
-        while sum(map(len, self._heard)) < sum(map(len, customers)):
+        came, looked = 0, [0] * len(customers)
+        while came < sum(map(len, customers)):
             for task in self._tasks:
                 if task.done():
                     task.result()
             await asyncio.sleep(0.05)
-        return sum(map(len, self._heard))
+            for stream, messages in enumerate(self._heard):
+                came += sum(len(_updates(data)) for _, data in messages[looked[stream] :])
+                looked[stream] = len(messages)
+        return came
 
     async def _asked(self, stream: int, names: Sequence[int]) -> AsyncIterator[sync_pb2.SyncRequest]:
-        yield sync_pb2.SyncRequest(seq=1, hello=sync_pb2.Hello(instance=f"ears-{stream}", sdk="bench"))
+        yield sync_pb2.SyncRequest(seq=1, hello=sync_pb2.Hello(instance=f"ears-{stream}", sdk="bench", several=True))
         for number, customer in enumerate(names):
             identifier = fact_of(customer)
             yield sync_pb2.SyncRequest(
@@ -73,10 +77,6 @@ class Ears:
                 raise RuntimeError(f"stream {number} ended: {await call.code()}")
             self._heard[number].append((time.monotonic(), message))
 
-    def count(self) -> int:
-        """Messages so far."""
-        return sum(map(len, self._heard))
-
     def heard(self) -> list[tuple[int, int, float, int]]:
         """Contexts since the last time: (stream, customer, when, facts in it), in the order in which they came.
 
@@ -90,22 +90,24 @@ class Ears:
         for stream, names in enumerate(self._names):
             messages, self._heard[stream] = self._heard[stream], []
             for at, data in messages:
-                response = sync_pb2.SyncResponse.FromString(data)
-                if response.WhichOneof("body") != "context":
-                    continue
-                update = response.context
-                customer = names[update.subscription - 1]
-                (envelope,) = [json.loads(s.data) for s in update.context.sections if s.name == "envelope"]
-                facts, version = envelope[2], update.context.version
-                if (version, facts) < self._newest[stream].get(customer, (0, 0)):
-                    raise RuntimeError(f"customer {customer} went back on stream {stream}")
-                self._newest[stream][customer] = version, facts
-                found.append((stream, customer, at, facts))
+                for update in _updates(data):
+                    customer = names[update.subscription - 1]
+                    (envelope,) = [json.loads(s.data) for s in update.context.sections if s.name == "envelope"]
+                    facts, version = envelope[2], update.context.version
+                    if (version, facts) < self._newest[stream].get(customer, (0, 0)):
+                        raise RuntimeError(f"customer {customer} went back on stream {stream}")
+                    self._newest[stream][customer] = version, facts
+                    found.append((stream, customer, at, facts))
         return found
 
     def newest(self) -> list[dict[str, int]]:
         """By stream and customer, the facts of the newest context."""
         return [{str(name): facts for name, (_, facts) in newest.items()} for newest in self._newest]
+
+
+def _updates(data: bytes) -> Sequence[Any]:
+    response = sync_pb2.SyncResponse.FromString(data)
+    return [response.context] if response.HasField("context") else response.contexts.updates
 
 
 def fact_of(customer: int) -> Any:
@@ -117,4 +119,4 @@ def fact_of(customer: int) -> Any:
 
 if __name__ == "__main__":
     ears = Ears()
-    serve({"open": ears.open, "count": ears.count, "heard": ears.heard, "newest": ears.newest})
+    serve({"open": ears.open, "heard": ears.heard, "newest": ears.newest})

@@ -102,15 +102,15 @@ class ObservedStream:
     def heard(self, runtime: Runtime, response: sync_pb2.SyncResponse) -> None:
         """It was taken in: the replica holds what it says, unless the machine gave the stream up, or cannot read it."""
         self._plan = runtime.machine.plan
-        if response.WhichOneof("body") != "context" or runtime.machine.state == GAPPED:
+        if runtime.machine.state == GAPPED:
             return
-        number = response.context.subscription
-        held = runtime.machine.replica.numbered(number)
-        if held is None or any(error.startswith("FRAME_UNREADABLE") for error in runtime.machine.errors):
-            return
-        shown, told = (held.version, held.view, held.customer), self.history.last(number)
-        if shown != told:
-            self.wrong.append(f"subscription {number} shows {shown}, told last was {told}")
+        for number in dict.fromkeys(update.subscription for update in watch_checks.updates(response)):
+            held = runtime.machine.replica.numbered(number)
+            if held is None or any(error.startswith("FRAME_UNREADABLE") for error in runtime.machine.errors):
+                continue
+            shown, told = (held.version, held.view, held.customer), self.history.last(number)
+            if shown != told:
+                self.wrong.append(f"subscription {number} shows {shown}, told last was {told}")
 
     # -- the checks ----------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,9 @@ class Stream:
         ended: set when it did.
     """
 
-    def __init__(self, caller: Caller, *, plan: str = "", reading: bool = True, hello: bool = True) -> None:
+    def __init__(
+        self, caller: Caller, *, plan: str = "", reading: bool = True, hello: bool = True, several: bool = False
+    ) -> None:  # fmt: skip
         self.history = History()
         self.error: grpc.RpcError | None = None
         self.ended = threading.Event()
@@ -56,7 +58,7 @@ class Stream:
         if reading:
             self.reading.set()
         if hello:
-            self.say(hello=sync_pb2.Hello(instance="bare", sdk="test", plan=plan))
+            self.say(hello=sync_pb2.Hello(instance="bare", sdk="test", plan=plan, several=several))
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 

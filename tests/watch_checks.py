@@ -38,7 +38,7 @@ class History:
 
     def frames(self, subscription: int = 0) -> list[sync_pb2.ContextUpdate]:
         """Context updates, of one subscription where named."""
-        found = [m.context for m in self.messages if m.WhichOneof("body") == "context"]
+        found = [frame for message in self.messages for frame in updates(message)]
         return [frame for frame in found if subscription in (0, frame.subscription)]
 
     def last(self, subscription: int) -> tuple[int, str, str]:
@@ -50,6 +50,12 @@ class History:
             elif frame.HasField("context"):
                 held = (frame.context.version, frame.context.view, frame.context.customer)
         return held
+
+
+def updates(message: sync_pb2.SyncResponse) -> list[sync_pb2.ContextUpdate]:
+    """What a message says of contexts: of one, of several, or of none."""
+    kind = message.WhichOneof("body")
+    return [message.context] if kind == "context" else list(message.contexts.updates) if kind == "contexts" else []
 
 
 def sections(frame: sync_pb2.ContextUpdate) -> dict[str, object]:

@@ -12,7 +12,7 @@ from segue.v1 import context_pb2, sync_pb2
 from segue_hub.server import bookmarks as bookmarks_module
 from segue_hub.server.bookmarks import Bookmarks
 from segue_hub.server.context_service import Projections
-from segue_hub.server.frames import framed
+from segue_hub.server.frames import encoded, framed
 from segue_hub.services.fan_out import Stream
 from segue_hub.testing import RunningHub, run_hub
 
@@ -126,9 +126,12 @@ def test_a_frame_around_what_is_encoded_is_the_message_with_it(size: int) -> Non
     context = context_pb2.Context(version=7, view="v", sections=[context_pb2.Section(name="x", data=b"." * size)])
     update = sync_pb2.ContextUpdate(subscription=300, included=[b"i" * 16], unknown=[b"u" * 16])
     whole = sync_pb2.SyncResponse(seq=70_000, context=update)
-    assert sync_pb2.SyncResponse.FromString(framed(70_000, update, b"")) == whole
+    assert sync_pb2.SyncResponse.FromString(framed(70_000, [encoded(update)])) == whole
     whole.context.context.CopyFrom(context)
-    assert sync_pb2.SyncResponse.FromString(framed(70_000, update, context.SerializeToString())) == whole
+    one = encoded(update, context.SerializeToString())
+    assert sync_pb2.SyncResponse.FromString(framed(70_000, [one])) == whole
+    several = sync_pb2.SyncResponse(seq=70_000, contexts=sync_pb2.ContextUpdates(updates=[whole.context, update]))
+    assert sync_pb2.SyncResponse.FromString(framed(70_000, [one, encoded(update)])) == several
 
 
 def test_what_two_streams_are_told_alike_is_projected_once(

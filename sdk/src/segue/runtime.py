@@ -310,7 +310,7 @@ class Runtime:
             self.record_reoffer()
         if message.kind == "welcome":
             self.publisher.welcomed()
-        if message.kind in ("plan", "context", "bookmark", "welcome"):
+        if message.kind in ("plan", "context", "contexts", "bookmark", "welcome"):
             self.ready.set()
         return message.kind != "goodbye" and not gapped
 

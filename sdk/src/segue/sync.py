@@ -7,7 +7,7 @@ to send. Knows no protobuf: `wire` translates its messages.
     DOWN          connected                 Hello, Subscribe for every subscription  OPEN
     OPEN          Welcome                   -                                        READY
     READY         subscribe                 Subscribe                                READY
-    READY         Context/unchanged/gone    -                                        READY (held, overlay drops by id)
+    READY         Context(s)/unchanged/gone -                                        READY (held, overlay drops by id)
     READY         Plan                      PlanReport                               READY (plan kept, or refused)
     READY         Workspace                 -                                        READY (the plan is read with it)
     READY         Audience                  -                                        READY (hosts are told)
@@ -64,9 +64,11 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message received: `welcome`, `plan`, `workspace`, `context`, `bookmark`, `goodbye`, `audience`, `error`.
+    """A message received: `welcome`, `plan`, `workspace`, `context`, `contexts`, `bookmark`, `goodbye`, `audience`,
+    `error`.
 
-    `seq` counts a stream's messages; None where the message came by no stream. `kind` is empty where it is not known.
+    `seq` counts a stream's messages; None where it came by no stream, or as a part of `contexts`. `kind` is empty where
+    it is not known.
     """
 
     kind: str
@@ -86,6 +88,8 @@ def prepare(message: Incoming) -> Incoming:
             message.fields["projected"] = receive(message.fields["sections"])
         except Exception as error:  # noqa: BLE001  # whatever it is made of, it is one customer's
             return unreadable(message.seq, message.fields["subscription"], error)
+    elif message.kind == "contexts":
+        message.fields["parts"] = [prepare(part) for part in message.fields["parts"]]
     elif message.kind == "plan":
         try:
             message.fields["plan"] = Plan(message.fields["document"])
@@ -172,7 +176,7 @@ class Machine:
         self.state, self._seq, self.goodbye_ms = OPEN, 0, 0
         hello = {"instance": self.instance, "plan": self.plan.digest if self.plan_known else "",
                  "incarnation": self.incarnation, "sdk": self.sdk,
-                 "workspace": self.plan.workspace.digest}  # fmt: skip
+                 "workspace": self.plan.workspace.digest, "several": True}  # fmt: skip
         subscribes = [self._subscribe(held) for held in self.replica.all()]
         watches = [self._watch(watch) for watch in self._watches.values()]
         return [Outgoing("hello", hello), *subscribes, *watches]
@@ -334,6 +338,9 @@ class Machine:
             projected = replace(received if readable else without_plan(received), origin=origin)
             held.take(projected, (fields["version"], fields["view"], fields["customer"]), included, self.plan, at)
         return []
+
+    def _on_contexts(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
+        return [outgoing for part in fields["parts"] for outgoing in self.received(part, at)]
 
     def _on_bookmark(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         self._told_time(fields["server_time"] - at)

@@ -35,10 +35,16 @@ def incoming_from_wire(response: sync_pb2.SyncResponse) -> Incoming:
     if kind is None:
         return Incoming("", {}, response.seq)
     body = getattr(response, kind)
+    if kind == "contexts":
+        return Incoming(kind, {"parts": [_read("context", update, None) for update in body.updates]}, response.seq)
+    return _read(kind, body, response.seq)
+
+
+def _read(kind: str, body: Any, seq: int | None) -> Incoming:
     try:
-        return Incoming(kind, _FIELDS[kind](body), response.seq)
+        return Incoming(kind, _FIELDS[kind](body), seq)
     except Exception as error:  # noqa: BLE001  # whatever it is made of, the stream goes on
-        return unreadable(response.seq, getattr(body, "subscription", 0), error)
+        return unreadable(seq, getattr(body, "subscription", 0), error)
 
 
 def _context(body: sync_pb2.ContextUpdate) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -44,6 +45,27 @@ SIGHTS: Final = 10_000
 """Sights kept: one for each touchpoint and purpose that asked."""
 MADE: Final = 1_000
 """Messages kept for others who may see the same."""
+ENCODED_BYTES: Final = 2_000_000
+"""What encoded contexts take together that are kept for others who watch: those are told within moments."""
+
+
+class _Encoded(OrderedDict[tuple[int, str], tuple[int, bytes, int]]):
+    """Contexts in bytes with their version and when they end, by customer and view; who came longest ago goes."""
+
+    _bytes = 0
+
+    def put(self, key: tuple[int, str], found: tuple[int, bytes, int]) -> None:
+        """Keeps one, in place of what was kept of the same."""
+        before = self.pop(key, None)
+        self[key] = found
+        self._bytes += len(found[1]) - (len(before[1]) if before else 0)
+        while self._bytes > ENCODED_BYTES:
+            _, (_, gone, _) = self.popitem(last=False)
+            self._bytes -= len(gone)
+
+    def clear(self) -> None:
+        super().clear()
+        self._bytes = 0
 
 
 class Projections:
@@ -57,7 +79,7 @@ class Projections:
         self._names: dict[int, str] = {}
         self._views: dict[tuple[str, str, str], str] = {}
         self._made: dict[tuple[int, str], tuple[pb.Context, int]] = {}
-        self._encoded: dict[tuple[int, str], tuple[int, bytes, int]] = {}
+        self._encoded = _Encoded()
         self._sights: dict[str, Sight] = {}
         plans.listeners.append(self._new_plan)
 
@@ -156,13 +178,11 @@ class Projections:
         found = self._encoded.get((customer, view))
         if found is not None and found[0] == version and now < found[2]:
             return found[1], found[2]
-        if len(self._encoded) >= MADE:
-            self._encoded.clear()
         message, renew_at = self._worked_out(
             customer, head, version, view, self._sight(view, grant, purpose, plan), now
         )
         data = message.SerializeToString()
-        self._encoded[customer, view] = version, data, renew_at
+        self._encoded.put((customer, view), (version, data, renew_at))
         return data, renew_at
 
     def _worked_out(

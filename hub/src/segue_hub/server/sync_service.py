@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import grpc
 import structlog
-from segue.domain.expression import NEVER
 from segue.domain.grant import SERVICE
 from segue.domain.plan import canonical
 from segue.domain.workspace import QUIET
@@ -28,10 +27,8 @@ from ..services.contexts import Contexts
 from ..services.earlier_plans import EarlierPlans
 from ..services.failure import Refusal
 from ..services.fan_out import FanOut, Stream, Subscription
-from ..services.head import Head
 from ..services.plans import Plans
 from ..services.pressure import Pressure
-from ..services.stored_content import Stored
 from ..services.timers import Timers
 from ..storage.ports import Store
 from .alarm import Alarm
@@ -43,12 +40,18 @@ from .gate import Gate
 from .message_count import MessageCount
 from .slow_readers import SlowReaders, Writes
 from .status import refuse
+from .updates import Updates
 
 log = structlog.get_logger("segue.hub")
 
 BOOKMARK: Final = 10.0
 CONFLATE: Final = 0.004
 """Seconds at most that changes of a stream conflate for after contexts were sent: as long as sending them took."""
+SEVERAL: Final = 16
+"""Contexts in one message at most: a message costs gRPC a quarter of what making a context of ten facts does, and
+while they are made nobody else has a turn."""
+SEVERAL_BYTES: Final = 64 * 1024
+"""What a message has at most before another context is put into it."""
 SESSION: Final = 30 * 60.0
 HELD: Final = 256
 """Bytes of what a client says of a context that it holds; longer texts are none of ours."""
@@ -76,6 +79,7 @@ class SyncService(rpc.SyncServiceServicer):
         self.clock = clock
         self.limits = limits
         self.pressure = pressure
+        self.updates = Updates(fan_out, contexts, projections, plans, earlier, timers, store)
         self.slow = SlowReaders(limits.slow_reader_ms)
         self.bookmarks = Bookmarks(store, contexts, projections, plans, earlier, clock)
 
@@ -106,6 +110,7 @@ class _Session:
         self._stream: Stream = service.fan_out.open(touchpoint)
         self._stream.since = service.clock()
         self._seq = 0
+        self._most = 1
         self._heard = MessageCount()
         self._broken: Refusal | None = None
         self._busy_until = 0.0
@@ -209,20 +214,30 @@ class _Session:
                 document = canonical(plan.document)
                 await self._send(pb.SyncResponse(plan=pb.PlanUpdate(digest=plan.digest, document=document)))
         while stream.dirty and not stream.plan_due and not self._out and not self._uninformed:
+            updates = self._updates()
+            if updates:
+                sent = True
+                await self._write(framed(self._seq + 1, updates))
+        return sent
+
+    def _updates(self) -> list[bytes]:
+        """Of who is dirty, as many as one message takes."""
+        stream, found, size = self._stream, list[bytes](), 0
+        while stream.dirty and len(found) < self._most and size < SEVERAL_BYTES:
             subscription = next(iter(stream.dirty))
             del stream.dirty[subscription]
             try:
-                frame = self._frame(subscription)
+                update = self._service.updates.of(subscription)
             except Exception:  # one customer that cannot be shown may not end the stream of all others
                 log.exception("a context cannot be sent", subscription=subscription.number)
                 self._error(
                     subscription.number, "CONTEXT_BROKEN", "this context cannot be sent; the hub's log says why"
                 )
                 continue
-            if frame is not None:
-                sent = True
-                await self._write(framed(self._seq + 1, *frame))
-        return sent
+            if update is not None:
+                found.append(update)
+                size += len(update)
+        return found
 
     @property
     def _uninformed(self) -> bool:
@@ -238,68 +253,6 @@ class _Session:
         self._writes.since = asyncio.get_running_loop().time()
         await self._context.write(response)
         self._writes.since = 0.0
-
-    def _frame(self, subscription: Subscription) -> tuple[pb.ContextUpdate, bytes] | None:
-        """What a subscription resolves to now, the context encoded; None where the client knows already."""
-        service = self._service
-        grant = service.plans.current.grant(self._stream.touchpoint)
-        plan = service.earlier.plan_of(self._stream)
-        view = service.projections.view(grant, subscription.purpose, plan)
-        if not service.fan_out.may_show(subscription):
-            return None  # it came to her by a unit that is not folded yet: what came with it is told with that
-        if not subscription.customer:
-            if subscription.answered and not subscription.holds:
-                return None
-            subscription.answered, subscription.holds, subscription.version = True, "", 0
-            included, unknown = self._pending(subscription, 0)
-            return pb.ContextUpdate(
-                subscription=subscription.number, gone="NOT_FOUND", included=included, unknown=unknown
-            ), b""
-        head: Head | Stored
-        if plan is service.plans.current and subscription.answered:  # something came: what is stored is not all
-            head = service.contexts.read(subscription.customer)
-        elif plan is service.plans.current:
-            head = service.projections.read(subscription.customer, grant, subscription.purpose)
-        else:
-            head = service.earlier.read(subscription.customer, plan)
-        version = service.contexts.version(head)
-        included, unknown = self._pending(subscription, head.position)
-        held = (subscription.version, subscription.view, subscription.holds)
-        customer = service.projections.name(subscription.customer, head)
-        if not customer or not (head.position or service.contexts.identifiers(subscription.customer)):
-            return None  # merged away in a unit that is being folded: the frame of the one it is part of is on its way
-        if not service.contexts.still_resolves(subscription.identifier, subscription.customer, head):
-            return None  # moved by a unit that nobody was told of yet: whose it is now comes with that
-        if held == (version, view, customer):
-            if subscription.answered and not included:
-                return None
-            subscription.answered = True
-            return pb.ContextUpdate(
-                subscription=subscription.number, unchanged=True, included=included, unknown=unknown
-            ), b""
-        included = list(dict.fromkeys([*included, *subscription.own]))
-        subscription.own.clear()
-        context, renew_at = service.projections.encoded(subscription.customer, head, grant, subscription.purpose, plan)
-        subscription.version, subscription.view, subscription.holds = version, view, customer
-        subscription.answered = True
-        subscription.told(head)
-        if renew_at < NEVER:
-            service.timers.arm(("renew", id(subscription)), renew_at, lambda _: self._renew(subscription))
-        return pb.ContextUpdate(subscription=subscription.number, included=included, unknown=unknown), context
-
-    def _renew(self, subscription: Subscription) -> None:
-        subscription.version = 0
-        self._stream.mark(subscription)
-
-    def _pending(self, subscription: Subscription, through: int) -> tuple[list[bytes], list[bytes]]:
-        """Own facts that a context folded through a position includes, and those that the hub has not heard of."""
-        if not subscription.pending:
-            return [], []
-        positions = self._service.store.find(list(subscription.pending))
-        included = [id_ for id_, position in positions.items() if position <= through]
-        unknown = [id_ for id_ in subscription.pending if id_ not in positions]
-        subscription.settle(included)
-        return included, unknown
 
     async def _read(self, requests: AsyncIterator[pb.SyncRequest]) -> None:
         async for request in requests:
@@ -321,6 +274,7 @@ class _Session:
     def _on_hello(self, hello: pb.Hello) -> None:
         stream, service = self._stream, self._service
         stream.instance, stream.sdk, stream.plan = hello.instance, hello.sdk, hello.plan
+        self._most = SEVERAL if hello.several else 1
         stream.workspace = hello.workspace or QUIET.digest
         self._watches.resumes = hello.incarnation == service.store.incarnation
         welcome = pb.Welcome(
@@ -355,7 +309,7 @@ class _Session:
     def _forget(self, number: int) -> None:
         held = self._stream.subscriptions.get(number)
         if held is not None:
-            self._service.timers.disarm(("renew", id(held)))
+            self._service.updates.forget(held)
             self._service.fan_out.unsubscribe(self._stream, number)
 
     def _on_pending(self, asked: pb.Pending) -> None:

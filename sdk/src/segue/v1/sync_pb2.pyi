@@ -25,6 +25,7 @@ class Hello(google.protobuf.message.Message):
     INCARNATION_FIELD_NUMBER: builtins.int
     SDK_FIELD_NUMBER: builtins.int
     WORKSPACE_FIELD_NUMBER: builtins.int
+    SEVERAL_FIELD_NUMBER: builtins.int
     instance: builtins.str
     """instance names this SDK process."""
     plan: builtins.str
@@ -35,6 +36,8 @@ class Hello(google.protobuf.message.Message):
     """sdk is the version of the SDK."""
     workspace: builtins.str
     """workspace is the digest of the workspace that it holds."""
+    several: builtins.bool
+    """several says that the client takes SyncResponse.contexts; else each context comes as a message of its own."""
     def __init__(
         self,
         *,
@@ -43,8 +46,9 @@ class Hello(google.protobuf.message.Message):
         incarnation: builtins.str = ...,
         sdk: builtins.str = ...,
         workspace: builtins.str = ...,
+        several: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "instance", b"instance", "plan", b"plan", "sdk", b"sdk", "workspace", b"workspace"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "instance", b"instance", "plan", b"plan", "sdk", b"sdk", "several", b"several", "workspace", b"workspace"]) -> None: ...
 
 global___Hello = Hello
 
@@ -457,6 +461,26 @@ class ContextUpdate(google.protobuf.message.Message):
 global___ContextUpdate = ContextUpdate
 
 @typing.final
+class ContextUpdates(google.protobuf.message.Message):
+    """ContextUpdates carries what several subscriptions resolve to now, each as if it had come alone, in this order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    UPDATES_FIELD_NUMBER: builtins.int
+    @property
+    def updates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ContextUpdate]:
+        """updates are of different subscriptions."""
+
+    def __init__(
+        self,
+        *,
+        updates: collections.abc.Iterable[global___ContextUpdate] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["updates", b"updates"]) -> None: ...
+
+global___ContextUpdates = ContextUpdates
+
+@typing.final
 class Bookmark(google.protobuf.message.Message):
     """Bookmark comes every 10 seconds."""
 
@@ -631,6 +655,7 @@ class SyncResponse(google.protobuf.message.Message):
     AUDIENCE_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     WORKSPACE_FIELD_NUMBER: builtins.int
+    CONTEXTS_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """seq counts the stream's messages from 1, without gaps. A hole ends the stream: SEQUENCE_GAP."""
     @property
@@ -665,6 +690,10 @@ class SyncResponse(google.protobuf.message.Message):
     def workspace(self) -> global___WorkspaceUpdate:
         """workspace that the plan reads."""
 
+    @property
+    def contexts(self) -> global___ContextUpdates:
+        """contexts of several subscriptions that changed since the message before, where Hello.several."""
+
     def __init__(
         self,
         *,
@@ -677,9 +706,10 @@ class SyncResponse(google.protobuf.message.Message):
         audience: global___AudienceChange | None = ...,
         error: global___SyncError | None = ...,
         workspace: global___WorkspaceUpdate | None = ...,
+        contexts: global___ContextUpdates | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "welcome", b"welcome", "workspace", b"workspace"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "seq", b"seq", "welcome", b"welcome", "workspace", b"workspace"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["welcome", "plan", "context", "bookmark", "goodbye", "audience", "error", "workspace"] | None: ...
+    def HasField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "contexts", b"contexts", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "welcome", b"welcome", "workspace", b"workspace"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "body", b"body", "bookmark", b"bookmark", "context", b"context", "contexts", b"contexts", "error", b"error", "goodbye", b"goodbye", "plan", b"plan", "seq", b"seq", "welcome", b"welcome", "workspace", b"workspace"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["welcome", "plan", "context", "bookmark", "goodbye", "audience", "error", "workspace", "contexts"] | None: ...
 
 global___SyncResponse = SyncResponse
