@@ -21,6 +21,7 @@ from ..services.touchpoints import ADMIN
 from ..settings import Settings
 from ..storage.ports import StoreBroken
 from ..storage.sqlite import StoreInUse
+from .allocator import give_back_large_blocks
 from .cycles import seek_among_the_young, seek_rarely
 from .output import console, fail
 
@@ -57,6 +58,7 @@ def _tune() -> None:
     The writer's thread waits for the interpreter after every statement; at the usual 5 ms a busy loop would let it wait
     longer than it works.
     """
+    give_back_large_blocks()
     seek_among_the_young()
     sys.setswitchinterval(0.0005)
 
@@ -110,8 +112,8 @@ async def _admin_key(hub: Hub, store: Path) -> None:
 
 
 async def _serve(settings: Settings) -> str:
-    hub = _made(settings)
     _tune()
+    hub = _made(settings)
     await _begun(hub)
     assert settings.store is not None
     await _admin_key(hub, settings.store)
