@@ -187,7 +187,7 @@ def test_what_lives_hold_together_is_bounded_not_only_how_many_there_are(
         for number in range(20):
             await workshop.tell(workshop.fact(f"cookie=c{number}"))
         few = len(workshop.hub.contexts._heads)
-        assert 10 <= few <= 14, "seven each"
+        assert 10 <= few <= 12, "seven each"
         for _ in range(30):
             await workshop.tell(*(workshop.fact(f"cookie=c{number}") for number in range(20)))
         contexts = workshop.hub.contexts
@@ -195,7 +195,14 @@ def test_what_lives_hold_together_is_bounded_not_only_how_many_there_are(
         assert contexts._heads.weight == sum(head.weight for head in contexts._heads.values())
         assert workshop.wrong() == []
 
-    run(tmp_path / "segue.db", act, 1000, Thrift(cold=4))
+    async def roomy(workshop: Workshop) -> None:
+        for _ in range(31):
+            await workshop.tell(*(workshop.fact(f"cookie=r{number}") for number in range(20)))
+        assert len(workshop.hub.contexts._heads) == 20
+        assert workshop.wrong() == []
+
+    run(tmp_path / "segue.db", act, 12, Thrift(cold=4))
+    run(tmp_path / "roomy.db", roomy, 1000, Thrift(cold=4))  # more may be kept, so they may take more
 
 
 def test_a_live_context_is_written_now_and_then_though_she_stays(tmp_path: Path) -> None:

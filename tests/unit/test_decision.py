@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -81,11 +82,12 @@ class TestFailures:
         assert type(error).__name__ in found.error
         assert type(error).__name__ in found.explain()
 
-    def test_but_nobody_swallows_an_interrupt(self) -> None:
+    @pytest.mark.parametrize("meant", [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit])
+    def test_but_nobody_swallows_what_is_meant_for_the_host(self, meant: type[BaseException]) -> None:
         def function(context: Context) -> Any:
-            raise KeyboardInterrupt
+            raise meant
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(meant):
             asked(function)
 
     @pytest.mark.parametrize(

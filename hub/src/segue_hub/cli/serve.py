@@ -146,7 +146,12 @@ _KNOWN_LIMITS = "Limits:\n\n\b\n" + told()
 @click.option("--certificate", type=click.Path(path_type=Path), help="TLS certificate chain (PEM).")
 @click.option("--private-key", type=click.Path(path_type=Path), help="TLS private key (PEM).")
 @click.option("--insecure", is_flag=True, help="No TLS. Listens on loopback only.")
-@click.option("--heads", default=10_000, show_default=True, help="Live contexts kept in memory.")
+@click.option(
+    "--heads",
+    default=10_000,
+    show_default=True,
+    help="Live contexts kept in memory; fewer where they hold more than 8 facts each, of 450 bytes.",
+)
 @_DECISIONS
 @_LIMIT
 @click.option("--log", "log_form", type=click.Choice(["auto", "json", "people"]), default="auto", show_default=True)

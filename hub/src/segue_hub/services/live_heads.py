@@ -12,6 +12,8 @@ from .head import Head
 
 WEIGHT: Final = 80_000
 """What live heads may take in memory together, in facts of about 450 bytes: fewer are kept of those that hold many."""
+EACH: Final = 8
+"""Facts for each head that may be kept: where more may be than `WEIGHT` has room for, they may take more together."""
 LOOKED_AT: Final = 16
 """Heads looked at for one to let go of; where all are in use, the oldest goes."""
 
@@ -51,7 +53,7 @@ class LiveHeads(OrderedDict[int, Head]):
 
     def exceed(self, most: int) -> bool:
         """Whether there are more than so many, or they are too heavy."""
-        return len(self) > most or (self.weight > WEIGHT and len(self) > 1)
+        return len(self) > most or (self.weight > WEIGHT and self.weight > EACH * most and len(self) > 1)
 
     def let_go(self) -> tuple[int, Head]:
         """The oldest that nobody asked for of late; a list in the order of use would cost more at every fact."""
