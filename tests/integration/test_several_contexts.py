@@ -142,6 +142,20 @@ def test_the_sdk_holds_each_of_several_and_keeps_what_it_has_of_one_that_cannot_
     assert machine.state == GAPPED
 
 
+def test_what_is_pending_of_several_is_answered_of_each(hub: RunningHub, chat: Caller, app: Caller) -> None:
+    facts = [event("transfer.failed", f"account=V-6-{number}", transfer_id="T") for number in range(1, 4)]
+    with streaming(chat, hub=hub, several=True) as stream:
+        held(stream, "V-6", 3)
+        assert stream.heard("welcome")[0].several
+        app.send(*facts)
+        shown(stream, 3)
+        pending = [sync_pb2.Pending(subscription=n, facts=[fact.id]) for n, fact in enumerate(facts, 1)]
+        pending.append(sync_pb2.Pending(subscription=99, facts=[facts[0].id]))  # of nobody: no answer, no end
+        stream.say(pending_of_several=sync_pb2.PendingOfSeveral(pending=pending))
+        for number, fact in enumerate(facts, 1):
+            assert list(stream.frame(number, lambda frame: bool(frame.included)).included) == [fact.id]
+
+
 def test_an_sdk_that_holds_many_is_told_of_all(hub: RunningHub, app: Caller, tmp_path: Path) -> None:
     with joined(hub, "chat", tmp_path) as touchpoint:
         sessions = [touchpoint.session(account=f"V-5-{number}", wait=5) for number in range(1, MANY + 1)]

@@ -12,6 +12,7 @@ from segue.domain.fact import Fact, decoded, properties_bytes
 from segue.domain.identifier import Identifier
 from segue.replica import Held
 from segue.sync import Incoming, Machine
+from segue.wire_sync import outgoing_to_wire
 
 from tests.building import BEGIN, fact, realistic
 from tests.unit.logs import law
@@ -56,10 +57,11 @@ def _facts(count: int, first: int = 0) -> list[Fact]:
     return [fact("transfer.started", BEGIN + n * 1000, transfer_id=f"T{n % 3}") for n in numbers]
 
 
-def _machine() -> Machine:
+def _machine(*, several: bool = False) -> Machine:
     made = Machine("app-1", "test")
     made.connected()
-    made.received(Incoming("welcome", {"incarnation": "i", "server_time": 5, "touchpoint": "app"}, 1), 0)
+    welcome = {"incarnation": "i", "server_time": 5, "touchpoint": "app", "several": several}
+    made.received(Incoming("welcome", welcome, 1), 0)
     return made
 
 
@@ -72,6 +74,23 @@ def test_what_is_shown_is_told_once_and_together() -> None:
     (told,) = made.shown()
     assert (told.kind, told.fields) == ("pending", {"subscription": held.number, "facts": [one.id, two.id]})
     assert made.shown() == []
+
+
+def test_what_is_shown_of_several_customers_is_told_at_once_where_the_hub_takes_it() -> None:
+    for several, messages in ((False, 300), (True, 2)):
+        made = _machine(several=several)
+        shown = {}
+        for number, own in enumerate(_facts(300)):
+            held, _ = made.subscribe(Identifier("account", str(number)), "service")
+            made.own(held, own)
+            shown[held.number] = [own.id]
+        told = [outgoing_to_wire(message, place) for place, message in enumerate(made.shown(), 1)]
+        assert len(told) == messages
+        each = [one for request in told for one in request.pending_of_several.pending or [request.pending]]
+        assert {one.subscription: list(one.facts) for one in each} == shown
+        made.disconnected()
+        made.connected()
+        assert not made.several, "another hub may answer: it has to say so itself"
 
 
 def test_what_is_gone_meanwhile_is_not_told_and_a_new_stream_states_all() -> None:

@@ -14,7 +14,7 @@ from segue.wire_sync import incoming_from_wire, outgoing_to_wire
 
 from tests.calling import event
 
-WELCOME = {"incarnation": "i", "server_time": 5, "touchpoint": "app"}
+WELCOME = {"incarnation": "i", "server_time": 5, "touchpoint": "app", "several": False}
 ANN = Identifier("account", "A-1")
 
 
@@ -158,7 +158,12 @@ def test_a_clock_of_the_hub_that_was_set_is_taken_over_at_once_and_a_slow_one_wi
 def hub_time(made: Machine, seq: int, server_time: int, at: int) -> int:
     """What the machine takes the hub's clock to be ahead of ours by, after one more message of it."""
     if seq == 1:
-        made.received(Incoming("welcome", {"incarnation": "i", "server_time": server_time, "touchpoint": "app"}, 1), at)
+        made.received(
+            Incoming(
+                "welcome", {"incarnation": "i", "server_time": server_time, "touchpoint": "app", "several": False}, 1
+            ),
+            at,
+        )
     else:
         made.received(Incoming("bookmark", {"server_time": server_time, "subscriptions": 0, "digest": ""}, seq), at)
     return made.offset

@@ -41,6 +41,8 @@ _NO_WORKSPACE: Final = (ValueError, TypeError, LookupError, AttributeError, Arit
 _NO_PLAN: Final = (PlanError, *_NO_WORKSPACE)
 PENDING_SHOWN: Final = 256
 """Own facts shown over one context at most; older ones wait unseen for the hub."""
+PENDING_OF: Final = 256
+"""Customers of whom one message says what is pending at most: 1.2 MB where all that may be shown is."""
 SAMPLES: Final = 8
 """Times of the hub's clock looked at together: what is said waits on its way, and one that waited longest is furthest
 behind, so the greatest difference of several is the nearest to the truth."""
@@ -54,8 +56,8 @@ _NEARLY: Final = SHOWN_UNSAID - 100
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to send: `hello`, `subscribe`, `unsubscribe`, `pending`, `plan_report`, `status`, `watch_audience`,
-    `audience_heard`.
+    """A message to send: `hello`, `subscribe`, `unsubscribe`, `pending`, `pending_of_several`, `plan_report`, `status`,
+    `watch_audience`, `audience_heard`.
     """
 
     kind: str
@@ -144,6 +146,7 @@ class Machine:
         plan: the last good plan.
         refused: digest of a plan that cannot be run here, with the reason.
         offset: hub's clock minus ours, microseconds.
+        several: whether the hub takes what is pending of several customers in one message.
         incarnation: of the hub's store, as last heard.
         told: what hosts that watch audiences are to hear; whoever runs the machine calls them, outside any lock.
         reincarnated: whether the hub's history was cut since it was last heard.
@@ -161,6 +164,7 @@ class Machine:
     reincarnated: bool = False
     state: str = DOWN
     touchpoint: str = ""
+    several: bool = False
     goodbye_ms: int = 0
     errors: list[str] = field(default_factory=list)
     told: list[Callable[[], None]] = field(default_factory=list)
@@ -173,7 +177,7 @@ class Machine:
 
     def connected(self) -> list[Outgoing]:
         """A stream was opened: says who we are and everything we hold."""
-        self.state, self._seq, self.goodbye_ms = OPEN, 0, 0
+        self.state, self._seq, self.goodbye_ms, self.several = OPEN, 0, 0, False
         hello = {"instance": self.instance, "plan": self.plan.digest if self.plan_known else "",
                  "incarnation": self.incarnation, "sdk": self.sdk,
                  "workspace": self.plan.workspace.digest, "several": True}  # fmt: skip
@@ -219,7 +223,11 @@ class Machine:
             held, id_ = self._shown.popleft()
             if id_ in held.pending and self.replica.numbered(held.number) is held:
                 told.setdefault(held.number, []).append(id_)
-        return [Outgoing("pending", {"subscription": number, "facts": ids}) for number, ids in told.items()]
+        pending = [{"subscription": number, "facts": ids} for number, ids in told.items()]
+        if not self.several or len(pending) < 2:
+            return [Outgoing("pending", fields) for fields in pending]
+        parts = [pending[place : place + PENDING_OF] for place in range(0, len(pending), PENDING_OF)]
+        return [Outgoing("pending_of_several", {"pending": part}) for part in parts]
 
     def rejected(self, ids: Iterable[bytes]) -> None:
         """The hub will never take these: they leave the overlay."""
@@ -281,7 +289,7 @@ class Machine:
     def _on_welcome(self, fields: dict[str, Any], at: int) -> list[Outgoing]:
         self.state = READY
         self._told_time(fields["server_time"] - at)
-        self.touchpoint = fields["touchpoint"]
+        self.touchpoint, self.several = fields["touchpoint"], fields["several"]
         if self.incarnation and self.incarnation != fields["incarnation"]:
             self.reincarnated = True
             for held in self.replica.all():

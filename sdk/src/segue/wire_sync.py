@@ -74,7 +74,8 @@ def _telling(member: sync_pb2.AudienceMember, audience: str) -> Telling:
 
 _FIELDS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "welcome": lambda body: {
-        "incarnation": body.incarnation, "server_time": body.server_time, "touchpoint": body.touchpoint
+        "incarnation": body.incarnation, "server_time": body.server_time, "touchpoint": body.touchpoint,
+        "several": body.several,
     },
     "plan": lambda body: {"digest": body.digest, "document": json.loads(body.document)},
     "workspace": lambda body: {"digest": body.digest, "document": json.loads(body.document)},

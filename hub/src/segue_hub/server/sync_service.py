@@ -278,8 +278,9 @@ class _Session:
         stream.workspace = hello.workspace or QUIET.digest
         self._watches.resumes = hello.incarnation == service.store.incarnation
         welcome = pb.Welcome(
-            incarnation=service.store.incarnation, server_time=service.clock(), touchpoint=stream.touchpoint
-        )
+            incarnation=service.store.incarnation, server_time=service.clock(), touchpoint=stream.touchpoint,
+            several=True,
+        )  # fmt: skip
         self._queue(pb.SyncResponse(welcome=welcome))
         stream.plan_due = True
 
@@ -314,17 +315,23 @@ class _Session:
 
     def _on_pending(self, asked: pb.Pending) -> None:
         subscription = self._stream.subscriptions.get(asked.subscription)
-        if subscription is not None:
-            self._expect(subscription, asked.facts)
-            if self._service.store.find(asked.facts):  # what is still to come marks it when it is folded
-                self._stream.mark(subscription)
+        if subscription is None or not self._expect(subscription, asked.facts):
+            return
+        if self._service.store.find(asked.facts):  # what is still to come marks it when it is folded
+            self._stream.mark(subscription)
 
-    def _expect(self, subscription: Subscription, ids: Sequence[bytes]) -> None:
-        """Takes in which own facts the client asks about, as far as there is room."""
-        if not subscription.expect(ids, self._service.limits.pending):
+    def _on_pending_of_several(self, asked: pb.PendingOfSeveral) -> None:
+        for each in asked.pending:
+            self._on_pending(each)
+
+    def _expect(self, subscription: Subscription, ids: Sequence[bytes]) -> bool:
+        """Takes in which own facts the client asks about, if there is room; returns whether it did."""
+        taken = subscription.expect(ids, self._service.limits.pending)
+        if not taken:
             self._service.pressure.refused["pending"] += 1
             told = f"a stream asks about at most {self._service.limits.pending} own facts at once, by their 16 bytes"
             self._error(subscription.number, "OVERLOADED", told)
+        return taken
 
     def _on_plan_report(self, report: pb.PlanReport) -> None:
         stream = self._stream

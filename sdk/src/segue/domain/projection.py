@@ -281,7 +281,7 @@ def _shrink(found: list[Section], sections: Mapping[str, Plain], dump: Callable[
 
 def receive(sections: Sequence[Section]) -> Projected:
     """The other side of `project`: sections into what a decision reads."""
-    loaded = {section.name: json.loads(section.data) for section in sections}
+    loaded = {section.name: json.loads(section.data.decode()) for section in sections}  # it guesses of what is bytes
     audiences, guardrails, hidden, dropped = loaded.pop("outcomes", ({}, {}, (), 0))
     content = content_of(loaded)
     content.hidden = _hidden(tuple(hidden))

@@ -26,7 +26,7 @@ from segue.v1 import context_pb2 as segue_dot_v1_dot_context__pb2
 from segue.v1 import fact_pb2 as segue_dot_v1_dot_fact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13segue/v1/sync.proto\x12\x08segue.v1\x1a\x16segue/v1/context.proto\x1a\x13segue/v1/fact.proto\"m\n\x05Hello\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\x0b\n\x03sdk\x18\x04 \x01(\t\x12\x11\n\tworkspace\x18\x05 \x01(\t\x12\x0f\n\x07several\x18\x06 \x01(\x08\"\x9e\x01\n\tSubscribe\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12(\n\nidentifier\x18\x02 \x01(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0c\n\x04view\x18\x05 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x06 \x01(\t\x12\x0f\n\x07pending\x18\x07 \x03(\x0c\"#\n\x0bUnsubscribe\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\".\n\x07Pending\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x02 \x03(\x0c\"+\n\nPlanReport\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07refused\x18\x02 \x01(\t\"\xc9\x01\n\x0c\x43lientStatus\x12\x11\n\tdecisions\x18\x01 \x01(\x03\x12\x0f\n\x07offered\x18\x02 \x01(\x03\x12\x11\n\tdelivered\x18\x03 \x01(\x03\x12\x0f\n\x07waiting\x18\x04 \x01(\x03\x12\x32\n\x06losses\x18\x05 \x03(\x0b\x32\".segue.v1.ClientStatus.LossesEntry\x12\x0e\n\x06outbox\x18\x06 \x01(\t\x1a-\n\x0bLossesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"g\n\rWatchAudience\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12\r\n\x05heard\x18\x05 \x01(\x03\"6\n\rAudienceHeard\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x0f\n\x07through\x18\x02 \x01(\x03\"\xff\x02\n\x0bSyncRequest\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12 \n\x05hello\x18\x02 \x01(\x0b\x32\x0f.segue.v1.HelloH\x00\x12(\n\tsubscribe\x18\x03 \x01(\x0b\x32\x13.segue.v1.SubscribeH\x00\x12,\n\x0bunsubscribe\x18\x04 \x01(\x0b\x32\x15.segue.v1.UnsubscribeH\x00\x12$\n\x07pending\x18\x05 \x01(\x0b\x32\x11.segue.v1.PendingH\x00\x12+\n\x0bplan_report\x18\x06 \x01(\x0b\x32\x14.segue.v1.PlanReportH\x00\x12(\n\x06status\x18\x07 \x01(\x0b\x32\x16.segue.v1.ClientStatusH\x00\x12\x31\n\x0ewatch_audience\x18\x08 \x01(\x0b\x32\x17.segue.v1.WatchAudienceH\x00\x12\x31\n\x0e\x61udience_heard\x18\t \x01(\x0b\x32\x17.segue.v1.AudienceHeardH\x00\x42\x06\n\x04\x62ody\"G\n\x07Welcome\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\x12\x12\n\ntouchpoint\x18\x03 \x01(\t\".\n\nPlanUpdate\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\x0c\"3\n\x0fWorkspaceUpdate\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\x0c\"\x8d\x01\n\rContextUpdate\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\"\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x11.segue.v1.Context\x12\x11\n\tunchanged\x18\x03 \x01(\x08\x12\x0c\n\x04gone\x18\x04 \x01(\t\x12\x10\n\x08included\x18\x05 \x03(\x0c\x12\x0f\n\x07unknown\x18\x06 \x03(\x0c\":\n\x0e\x43ontextUpdates\x12(\n\x07updates\x18\x01 \x03(\x0b\x32\x17.segue.v1.ContextUpdate\"F\n\x08\x42ookmark\x12\x13\n\x0bserver_time\x18\x01 \x01(\x03\x12\x15\n\rsubscriptions\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"5\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x1a\n\x12reconnect_after_ms\x18\x02 \x01(\x05\"\x9a\x01\n\x0e\x41udienceChange\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\r\n\x05reset\x18\x03 \x01(\x08\x12)\n\x07members\x18\x04 \x03(\x0b\x32\x18.segue.v1.AudienceMember\x12\x15\n\rsnapshot_ends\x18\x05 \x01(\x08\x12\x0f\n\x07through\x18\x06 \x01(\x03\"\x93\x01\n\x0e\x41udienceMember\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\t\x12)\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0c\n\x04left\x18\x03 \x01(\x08\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\n\n\x02id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06number\x18\x07 \x01(\x03\"@\n\tSyncError\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x9b\x03\n\x0cSyncResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12$\n\x07welcome\x18\x02 \x01(\x0b\x32\x11.segue.v1.WelcomeH\x00\x12$\n\x04plan\x18\x03 \x01(\x0b\x32\x14.segue.v1.PlanUpdateH\x00\x12*\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.segue.v1.ContextUpdateH\x00\x12&\n\x08\x62ookmark\x18\x05 \x01(\x0b\x32\x12.segue.v1.BookmarkH\x00\x12$\n\x07goodbye\x18\x06 \x01(\x0b\x32\x11.segue.v1.GoodbyeH\x00\x12,\n\x08\x61udience\x18\x07 \x01(\x0b\x32\x18.segue.v1.AudienceChangeH\x00\x12$\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x13.segue.v1.SyncErrorH\x00\x12.\n\tworkspace\x18\t \x01(\x0b\x32\x19.segue.v1.WorkspaceUpdateH\x00\x12,\n\x08\x63ontexts\x18\n \x01(\x0b\x32\x18.segue.v1.ContextUpdatesH\x00\x42\x06\n\x04\x62ody2H\n\x0bSyncService\x12\x39\n\x04Sync\x12\x15.segue.v1.SyncRequest\x1a\x16.segue.v1.SyncResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13segue/v1/sync.proto\x12\x08segue.v1\x1a\x16segue/v1/context.proto\x1a\x13segue/v1/fact.proto\"m\n\x05Hello\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\x0b\n\x03sdk\x18\x04 \x01(\t\x12\x11\n\tworkspace\x18\x05 \x01(\t\x12\x0f\n\x07several\x18\x06 \x01(\x08\"\x9e\x01\n\tSubscribe\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12(\n\nidentifier\x18\x02 \x01(\x0b\x32\x14.segue.v1.Identifier\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0c\n\x04view\x18\x05 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x06 \x01(\t\x12\x0f\n\x07pending\x18\x07 \x03(\x0c\"#\n\x0bUnsubscribe\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\".\n\x07Pending\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x02 \x03(\x0c\"6\n\x10PendingOfSeveral\x12\"\n\x07pending\x18\x01 \x03(\x0b\x32\x11.segue.v1.Pending\"+\n\nPlanReport\x12\x0c\n\x04plan\x18\x01 \x01(\t\x12\x0f\n\x07refused\x18\x02 \x01(\t\"\xc9\x01\n\x0c\x43lientStatus\x12\x11\n\tdecisions\x18\x01 \x01(\x03\x12\x0f\n\x07offered\x18\x02 \x01(\x03\x12\x11\n\tdelivered\x18\x03 \x01(\x03\x12\x0f\n\x07waiting\x18\x04 \x01(\x03\x12\x32\n\x06losses\x18\x05 \x03(\x0b\x32\".segue.v1.ClientStatus.LossesEntry\x12\x0e\n\x06outbox\x18\x06 \x01(\t\x1a-\n\x0bLossesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"g\n\rWatchAudience\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12\r\n\x05heard\x18\x05 \x01(\x03\"6\n\rAudienceHeard\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x0f\n\x07through\x18\x02 \x01(\x03\"\xb9\x03\n\x0bSyncRequest\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12 \n\x05hello\x18\x02 \x01(\x0b\x32\x0f.segue.v1.HelloH\x00\x12(\n\tsubscribe\x18\x03 \x01(\x0b\x32\x13.segue.v1.SubscribeH\x00\x12,\n\x0bunsubscribe\x18\x04 \x01(\x0b\x32\x15.segue.v1.UnsubscribeH\x00\x12$\n\x07pending\x18\x05 \x01(\x0b\x32\x11.segue.v1.PendingH\x00\x12+\n\x0bplan_report\x18\x06 \x01(\x0b\x32\x14.segue.v1.PlanReportH\x00\x12(\n\x06status\x18\x07 \x01(\x0b\x32\x16.segue.v1.ClientStatusH\x00\x12\x31\n\x0ewatch_audience\x18\x08 \x01(\x0b\x32\x17.segue.v1.WatchAudienceH\x00\x12\x31\n\x0e\x61udience_heard\x18\t \x01(\x0b\x32\x17.segue.v1.AudienceHeardH\x00\x12\x38\n\x12pending_of_several\x18\n \x01(\x0b\x32\x1a.segue.v1.PendingOfSeveralH\x00\x42\x06\n\x04\x62ody\"X\n\x07Welcome\x12\x13\n\x0bincarnation\x18\x01 \x01(\t\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\x12\x12\n\ntouchpoint\x18\x03 \x01(\t\x12\x0f\n\x07several\x18\x04 \x01(\x08\".\n\nPlanUpdate\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\x0c\"3\n\x0fWorkspaceUpdate\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\x0c\"\x8d\x01\n\rContextUpdate\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\"\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x11.segue.v1.Context\x12\x11\n\tunchanged\x18\x03 \x01(\x08\x12\x0c\n\x04gone\x18\x04 \x01(\t\x12\x10\n\x08included\x18\x05 \x03(\x0c\x12\x0f\n\x07unknown\x18\x06 \x03(\x0c\":\n\x0e\x43ontextUpdates\x12(\n\x07updates\x18\x01 \x03(\x0b\x32\x17.segue.v1.ContextUpdate\"F\n\x08\x42ookmark\x12\x13\n\x0bserver_time\x18\x01 \x01(\x03\x12\x15\n\rsubscriptions\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"5\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x1a\n\x12reconnect_after_ms\x18\x02 \x01(\x05\"\x9a\x01\n\x0e\x41udienceChange\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\r\n\x05reset\x18\x03 \x01(\x08\x12)\n\x07members\x18\x04 \x03(\x0b\x32\x18.segue.v1.AudienceMember\x12\x15\n\rsnapshot_ends\x18\x05 \x01(\x08\x12\x0f\n\x07through\x18\x06 \x01(\x03\"\x93\x01\n\x0e\x41udienceMember\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\t\x12)\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x14.segue.v1.Identifier\x12\x0c\n\x04left\x18\x03 \x01(\x08\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\n\n\x02id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06number\x18\x07 \x01(\x03\"@\n\tSyncError\x12\x14\n\x0csubscription\x18\x01 \x01(\x03\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x9b\x03\n\x0cSyncResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12$\n\x07welcome\x18\x02 \x01(\x0b\x32\x11.segue.v1.WelcomeH\x00\x12$\n\x04plan\x18\x03 \x01(\x0b\x32\x14.segue.v1.PlanUpdateH\x00\x12*\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.segue.v1.ContextUpdateH\x00\x12&\n\x08\x62ookmark\x18\x05 \x01(\x0b\x32\x12.segue.v1.BookmarkH\x00\x12$\n\x07goodbye\x18\x06 \x01(\x0b\x32\x11.segue.v1.GoodbyeH\x00\x12,\n\x08\x61udience\x18\x07 \x01(\x0b\x32\x18.segue.v1.AudienceChangeH\x00\x12$\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x13.segue.v1.SyncErrorH\x00\x12.\n\tworkspace\x18\t \x01(\x0b\x32\x19.segue.v1.WorkspaceUpdateH\x00\x12,\n\x08\x63ontexts\x18\n \x01(\x0b\x32\x18.segue.v1.ContextUpdatesH\x00\x42\x06\n\x04\x62ody2H\n\x0bSyncService\x12\x39\n\x04Sync\x12\x15.segue.v1.SyncRequest\x1a\x16.segue.v1.SyncResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,40 +43,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNSUBSCRIBE']._serialized_end=385
   _globals['_PENDING']._serialized_start=387
   _globals['_PENDING']._serialized_end=433
-  _globals['_PLANREPORT']._serialized_start=435
-  _globals['_PLANREPORT']._serialized_end=478
-  _globals['_CLIENTSTATUS']._serialized_start=481
-  _globals['_CLIENTSTATUS']._serialized_end=682
-  _globals['_CLIENTSTATUS_LOSSESENTRY']._serialized_start=637
-  _globals['_CLIENTSTATUS_LOSSESENTRY']._serialized_end=682
-  _globals['_WATCHAUDIENCE']._serialized_start=684
-  _globals['_WATCHAUDIENCE']._serialized_end=787
-  _globals['_AUDIENCEHEARD']._serialized_start=789
-  _globals['_AUDIENCEHEARD']._serialized_end=843
-  _globals['_SYNCREQUEST']._serialized_start=846
-  _globals['_SYNCREQUEST']._serialized_end=1229
-  _globals['_WELCOME']._serialized_start=1231
-  _globals['_WELCOME']._serialized_end=1302
-  _globals['_PLANUPDATE']._serialized_start=1304
-  _globals['_PLANUPDATE']._serialized_end=1350
-  _globals['_WORKSPACEUPDATE']._serialized_start=1352
-  _globals['_WORKSPACEUPDATE']._serialized_end=1403
-  _globals['_CONTEXTUPDATE']._serialized_start=1406
-  _globals['_CONTEXTUPDATE']._serialized_end=1547
-  _globals['_CONTEXTUPDATES']._serialized_start=1549
-  _globals['_CONTEXTUPDATES']._serialized_end=1607
-  _globals['_BOOKMARK']._serialized_start=1609
-  _globals['_BOOKMARK']._serialized_end=1679
-  _globals['_GOODBYE']._serialized_start=1681
-  _globals['_GOODBYE']._serialized_end=1734
-  _globals['_AUDIENCECHANGE']._serialized_start=1737
-  _globals['_AUDIENCECHANGE']._serialized_end=1891
-  _globals['_AUDIENCEMEMBER']._serialized_start=1894
-  _globals['_AUDIENCEMEMBER']._serialized_end=2041
-  _globals['_SYNCERROR']._serialized_start=2043
-  _globals['_SYNCERROR']._serialized_end=2107
-  _globals['_SYNCRESPONSE']._serialized_start=2110
-  _globals['_SYNCRESPONSE']._serialized_end=2521
-  _globals['_SYNCSERVICE']._serialized_start=2523
-  _globals['_SYNCSERVICE']._serialized_end=2595
+  _globals['_PENDINGOFSEVERAL']._serialized_start=435
+  _globals['_PENDINGOFSEVERAL']._serialized_end=489
+  _globals['_PLANREPORT']._serialized_start=491
+  _globals['_PLANREPORT']._serialized_end=534
+  _globals['_CLIENTSTATUS']._serialized_start=537
+  _globals['_CLIENTSTATUS']._serialized_end=738
+  _globals['_CLIENTSTATUS_LOSSESENTRY']._serialized_start=693
+  _globals['_CLIENTSTATUS_LOSSESENTRY']._serialized_end=738
+  _globals['_WATCHAUDIENCE']._serialized_start=740
+  _globals['_WATCHAUDIENCE']._serialized_end=843
+  _globals['_AUDIENCEHEARD']._serialized_start=845
+  _globals['_AUDIENCEHEARD']._serialized_end=899
+  _globals['_SYNCREQUEST']._serialized_start=902
+  _globals['_SYNCREQUEST']._serialized_end=1343
+  _globals['_WELCOME']._serialized_start=1345
+  _globals['_WELCOME']._serialized_end=1433
+  _globals['_PLANUPDATE']._serialized_start=1435
+  _globals['_PLANUPDATE']._serialized_end=1481
+  _globals['_WORKSPACEUPDATE']._serialized_start=1483
+  _globals['_WORKSPACEUPDATE']._serialized_end=1534
+  _globals['_CONTEXTUPDATE']._serialized_start=1537
+  _globals['_CONTEXTUPDATE']._serialized_end=1678
+  _globals['_CONTEXTUPDATES']._serialized_start=1680
+  _globals['_CONTEXTUPDATES']._serialized_end=1738
+  _globals['_BOOKMARK']._serialized_start=1740
+  _globals['_BOOKMARK']._serialized_end=1810
+  _globals['_GOODBYE']._serialized_start=1812
+  _globals['_GOODBYE']._serialized_end=1865
+  _globals['_AUDIENCECHANGE']._serialized_start=1868
+  _globals['_AUDIENCECHANGE']._serialized_end=2022
+  _globals['_AUDIENCEMEMBER']._serialized_start=2025
+  _globals['_AUDIENCEMEMBER']._serialized_end=2172
+  _globals['_SYNCERROR']._serialized_start=2174
+  _globals['_SYNCERROR']._serialized_end=2238
+  _globals['_SYNCRESPONSE']._serialized_start=2241
+  _globals['_SYNCRESPONSE']._serialized_end=2652
+  _globals['_SYNCSERVICE']._serialized_start=2654
+  _globals['_SYNCSERVICE']._serialized_end=2726
 # @@protoc_insertion_point(module_scope)

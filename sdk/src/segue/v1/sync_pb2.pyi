@@ -142,6 +142,26 @@ class Pending(google.protobuf.message.Message):
 global___Pending = Pending
 
 @typing.final
+class PendingOfSeveral(google.protobuf.message.Message):
+    """PendingOfSeveral is Pending of several subscriptions at once."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PENDING_FIELD_NUMBER: builtins.int
+    @property
+    def pending(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Pending]:
+        """pending of each, in the order in which they were shown."""
+
+    def __init__(
+        self,
+        *,
+        pending: collections.abc.Iterable[global___Pending] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pending", b"pending"]) -> None: ...
+
+global___PendingOfSeveral = PendingOfSeveral
+
+@typing.final
 class PlanReport(google.protobuf.message.Message):
     """PlanReport tells what became of a plan at the client."""
 
@@ -292,6 +312,7 @@ class SyncRequest(google.protobuf.message.Message):
     STATUS_FIELD_NUMBER: builtins.int
     WATCH_AUDIENCE_FIELD_NUMBER: builtins.int
     AUDIENCE_HEARD_FIELD_NUMBER: builtins.int
+    PENDING_OF_SEVERAL_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """seq counts the stream's messages from 1, without gaps. A hole ends the stream: SEQUENCE_GAP."""
     @property
@@ -326,6 +347,10 @@ class SyncRequest(google.protobuf.message.Message):
     def audience_heard(self) -> global___AudienceHeard:
         """audience_heard acknowledges joins and leaves."""
 
+    @property
+    def pending_of_several(self) -> global___PendingOfSeveral:
+        """pending_of_several own facts, where Welcome.several."""
+
     def __init__(
         self,
         *,
@@ -338,10 +363,11 @@ class SyncRequest(google.protobuf.message.Message):
         status: global___ClientStatus | None = ...,
         watch_audience: global___WatchAudience | None = ...,
         audience_heard: global___AudienceHeard | None = ...,
+        pending_of_several: global___PendingOfSeveral | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["audience_heard", b"audience_heard", "body", b"body", "hello", b"hello", "pending", b"pending", "plan_report", b"plan_report", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audience_heard", b"audience_heard", "body", b"body", "hello", b"hello", "pending", b"pending", "plan_report", b"plan_report", "seq", b"seq", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["hello", "subscribe", "unsubscribe", "pending", "plan_report", "status", "watch_audience", "audience_heard"] | None: ...
+    def HasField(self, field_name: typing.Literal["audience_heard", b"audience_heard", "body", b"body", "hello", b"hello", "pending", b"pending", "pending_of_several", b"pending_of_several", "plan_report", b"plan_report", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audience_heard", b"audience_heard", "body", b"body", "hello", b"hello", "pending", b"pending", "pending_of_several", b"pending_of_several", "plan_report", b"plan_report", "seq", b"seq", "status", b"status", "subscribe", b"subscribe", "unsubscribe", b"unsubscribe", "watch_audience", b"watch_audience"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["body", b"body"]) -> typing.Literal["hello", "subscribe", "unsubscribe", "pending", "plan_report", "status", "watch_audience", "audience_heard", "pending_of_several"] | None: ...
 
 global___SyncRequest = SyncRequest
 
@@ -354,20 +380,24 @@ class Welcome(google.protobuf.message.Message):
     INCARNATION_FIELD_NUMBER: builtins.int
     SERVER_TIME_FIELD_NUMBER: builtins.int
     TOUCHPOINT_FIELD_NUMBER: builtins.int
+    SEVERAL_FIELD_NUMBER: builtins.int
     incarnation: builtins.str
     """incarnation of the hub's store."""
     server_time: builtins.int
     """server_time in microseconds."""
     touchpoint: builtins.str
     """touchpoint that the key belongs to."""
+    several: builtins.bool
+    """several says that the hub takes SyncRequest.pending_of_several; else each Pending is to be a message of its own."""
     def __init__(
         self,
         *,
         incarnation: builtins.str = ...,
         server_time: builtins.int = ...,
         touchpoint: builtins.str = ...,
+        several: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "server_time", b"server_time", "touchpoint", b"touchpoint"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["incarnation", b"incarnation", "server_time", b"server_time", "several", b"several", "touchpoint", b"touchpoint"]) -> None: ...
 
 global___Welcome = Welcome
 
