@@ -46,7 +46,9 @@ def facts() -> None:
 
 def streams() -> None:
     """Both sides of a stream."""
-    welcome = sync_pb2.SyncResponse(welcome=sync_pb2.Welcome(incarnation="i", server_time=AT, touchpoint="chat"))
+    welcome = sync_pb2.SyncResponse(
+        welcome=sync_pb2.Welcome(incarnation="i", server_time=AT, touchpoint="chat", several=True)
+    )
     from segue.domain.plan import canonical
 
     update = sync_pb2.PlanUpdate(digest=plan().digest, document=canonical(plan().document))
@@ -67,6 +69,7 @@ def streams() -> None:
         sync_pb2.SyncResponse(goodbye=sync_pb2.Goodbye(reason="r", reconnect_after_ms=5)),
         sync_pb2.SyncResponse(error=sync_pb2.SyncError(subscription=2, code="C", message="m")),
         sync_pb2.SyncResponse(workspace=sync_pb2.WorkspaceUpdate(digest="d", document=b'{"incidents":[]}')),
+        sync_pb2.SyncResponse(contexts=sync_pb2.ContextUpdates(updates=[context, gone, context])),
     ]  # fmt: skip
     put("frames", "all", b"\xff\xfe\xfd".join(part.SerializeToString() for part in parts))
     for number, part in enumerate(parts):
