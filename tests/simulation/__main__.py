@@ -21,7 +21,6 @@ import structlog
 from tests.simulation.controls import KINDS
 from tests.simulation.world import Report, simulate
 
-
 STEP: Final = 200
 """Histories between two lines that say how far it is."""
 
