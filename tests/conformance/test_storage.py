@@ -19,6 +19,7 @@ from segue_hub.storage.ports import (
     Known,
     Leaf,
     LinkRow,
+    PlanEntry,
     Row,
     Store,
     StoredBook,
@@ -272,13 +273,18 @@ def test_the_newest_fact_of_a_customer_is_that_of_all_her_identifiers(store: Sto
     assert store.newest(9) == (0, 0)
 
 
-def test_plans_are_kept_oldest_first_with_all_they_carry(store: Store) -> None:
+def test_plans_are_kept_oldest_first_and_each_says_all_it_carries_when_it_is_asked(store: Store) -> None:
     plans = [StoredPlan(number, f"digest{number}", number, 5, "ann", "why", b'{"x":1}', b"{}") for number in (1, 2)]
     for plan in plans:
         with store.unit() as unit:
             unit.append_change(plan.position, "plan", plan.digest)
             unit.add_plan(plan)
-    assert store.plans() == plans
+    entries = store.plans()
+    assert entries == [plan.entry for plan in plans]
+    assert [type(entry) for entry in entries] == [PlanEntry, PlanEntry], "what plans say stays where it is"
+    assert [store.plan(entry.number) for entry in entries] == plans
+    with pytest.raises(LookupError, match="no plan 3"):
+        store.plan(3)
 
 
 def tell(unit: Unit, position: int) -> None:

@@ -40,7 +40,7 @@ def all_of(outcome: Outcome) -> list[str]:
 
 def _plan(outcome: Outcome) -> Plan:
     with closing(SqliteStore(outcome.store)) as store:
-        return Plan(json.loads(store.plans()[-1].document))
+        return Plan(json.loads(store.plan(store.plans()[-1].number).document))
 
 
 def kept(outcome: Outcome, log: Log) -> list[str]:

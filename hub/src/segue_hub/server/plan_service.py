@@ -19,7 +19,7 @@ from ..checking.problem import Problem
 from ..services.failure import Refusal
 from ..services.plans import Plans
 from ..services.simulation import Simulations
-from ..storage.ports import StoredPlan
+from ..storage.ports import PlanEntry
 from .status import refuse
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -40,7 +40,7 @@ class PlanService(rpc.PlanServiceServicer):
         self._plans = plans
         self._simulations = simulations
 
-    def _version(self, stored: StoredPlan) -> pb.PlanVersion:
+    def _version(self, stored: PlanEntry) -> pb.PlanVersion:
         history = self._plans.history
         return pb.PlanVersion(
             number=stored.number, digest=stored.digest, pushed_at=stored.pushed_at, author=stored.author,
@@ -70,7 +70,7 @@ class PlanService(rpc.PlanServiceServicer):
     async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:  # noqa: N802
         """See the proto."""
         try:
-            stored = self._plans.find(request.digest)
+            stored = self._plans.stored(self._plans.find(request.digest))
         except Refusal as error:
             await refuse(context, error)
         files = [pb.PlanFile(path=path, content=text.encode()) for path, text in json.loads(stored.files).items()]

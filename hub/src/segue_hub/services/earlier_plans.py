@@ -7,7 +7,6 @@ until the customer changes: it is the way of few, and for a while.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -59,7 +58,7 @@ class EarlierPlans:
                 stored = None  # of another hub, or of before a restore
             if stored is None:
                 return None
-            plan = self._ready[digest] = Plan(json.loads(stored.document))
+            plan = self._ready[digest] = self._plans.plan(stored)
             if len(self._ready) > PLANS:
                 self._ready.popitem(last=False)
         return plan.on(self._plans.current.workspace)

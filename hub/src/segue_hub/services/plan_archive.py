@@ -6,7 +6,6 @@ the incidents that a hub or an SDK had heard of. Reads the history once; made fo
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
@@ -60,7 +59,7 @@ class PlanArchive:
                 return known.on(QUIET)
         for stored in reversed(self._history):
             if stored.digest == digest:
-                return Plan(json.loads(stored.document))
+                return self._plans.plan(stored)
         return None
 
     def in_force(self, position: int) -> Plan:

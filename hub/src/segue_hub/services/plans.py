@@ -14,7 +14,7 @@ from typing import Any
 from segue.domain.plan import EMPTY, Plan, canonical
 from segue.domain.workspace import Workspace, workspace_bytes
 
-from ..storage.ports import Store, StoredPlan
+from ..storage.ports import PlanEntry, Store, StoredPlan
 from .failure import not_found
 
 Files = Mapping[str, str]
@@ -46,9 +46,10 @@ class Plans:
     """
 
     def __init__(self, store: Store, clock: Callable[[], int]) -> None:
+        self._store = store
         self._clock = clock
         self._history = store.plans()
-        self.current: Plan = Plan(json.loads(self._history[-1].document)) if self._history else EMPTY
+        self.current: Plan = self.plan(self._history[-1]) if self._history else EMPTY
         self.position: int = self._history[-1].position if self._history else 0
         self.listeners: list[Callable[[], None]] = []
         self.write: Callable[..., Any] | None = None
@@ -74,22 +75,30 @@ class Plans:
         return self._told[1:]
 
     @property
-    def history(self) -> list[StoredPlan]:
+    def history(self) -> list[PlanEntry]:
         """All plans ever in force, oldest first."""
         return list(self._history)
 
-    def find(self, digest: str) -> StoredPlan:
+    def stored(self, entry: PlanEntry) -> StoredPlan:
+        """An entry of the history with what it says: read from the store, as there may be many."""
+        return self._store.plan(entry.number)
+
+    def plan(self, entry: PlanEntry) -> Plan:
+        """The plan of an entry of the history, with nothing told."""
+        return Plan(json.loads(self.stored(entry).document))
+
+    def find(self, digest: str) -> PlanEntry:
         """The newest plan whose digest begins so; the current one for the empty text.
 
         Raises:
             Refusal: NOT_FOUND.
         """
-        for stored in reversed(self._history):
-            if stored.digest.startswith(digest):
-                return stored
+        for entry in reversed(self._history):
+            if entry.digest.startswith(digest):
+                return entry
         raise not_found(f"no plan has a digest that begins with {digest!r}" if digest else "no plan was pushed yet")
 
-    async def push(self, document: Mapping[str, Any], files: Files, author: str, note: str) -> tuple[StoredPlan, bool]:
+    async def push(self, document: Mapping[str, Any], files: Files, author: str, note: str) -> tuple[PlanEntry, bool]:
         """Makes a checked document the plan in force.
 
         Returns:
@@ -100,25 +109,24 @@ class Plans:
             return self._history[-1], False
         return await self._enact(plan, json.dumps(dict(files), sort_keys=True).encode(), author, note), True
 
-    async def roll_back(self, digest: str, author: str) -> StoredPlan:
+    async def roll_back(self, digest: str, author: str) -> PlanEntry:
         """Puts an earlier plan in force again; the one before the current where no digest is given.
 
         Raises:
             Refusal: NOT_FOUND.
         """
-        earlier = [stored for stored in self._history if stored.digest != self.current.digest]
+        earlier = [entry for entry in self._history if entry.digest != self.current.digest]
         if not digest:
             if not earlier:
                 raise not_found("there is no earlier plan")
             target = earlier[-1]
         else:
             target = self.find(digest)
-        plan = Plan(json.loads(target.document))
-        return await self._enact(plan, target.files, author, f"rollback to {target.digest}")
+        return await self._enact(self.plan(target), self.stored(target).files, author, f"rollback to {target.digest}")
 
-    async def _enact(self, plan: Plan, files: bytes, author: str, note: str) -> StoredPlan:
+    async def _enact(self, plan: Plan, files: bytes, author: str, note: str) -> PlanEntry:
         assert self.write is not None, "wired by the composition root"
-        made: list[StoredPlan] = []
+        made: list[PlanEntry] = []
 
         def write(unit: Any, position: int) -> int:
             stored = StoredPlan(
@@ -127,7 +135,7 @@ class Plans:
             )  # fmt: skip
             unit.append_change(position + 1, "plan", plan.digest)
             unit.add_plan(stored)
-            made.append(stored)
+            made.append(stored.entry)
             return position + 1
 
         def enacted() -> None:

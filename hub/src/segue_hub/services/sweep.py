@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,7 +17,6 @@ from typing import Any, Final
 import structlog
 from segue.domain.fact import Fact
 from segue.domain.identifier import IdentifierKinds
-from segue.domain.plan import Plan
 
 from ..storage.ports import Checkpoint, Store, Unit
 from .contexts import Contexts
@@ -155,8 +153,10 @@ class Sweep:
         short.
         """
         digest, _, position = self._store.noted(_LIMITS).partition("@")
-        since = [plan for plan in self._store.plans() if plan.position >= int(position or 0)]
-        return digest == wanted and all(limits_digest(Plan(json.loads(p.document)).kinds) == wanted for p in since)
+        if digest != wanted:
+            return False
+        since = [entry for entry in self._plans.history if entry.position >= int(position or 0)]
+        return all(limits_digest(self._plans.plan(entry).kinds) == wanted for entry in since)
 
     async def _fold_contexts(self) -> None:
         """Checkpoints by earlier plans are made anew."""

@@ -32,7 +32,7 @@ def verify(
         progress: told how many customers and identifiers were looked at.
     """
     history = store.plans()[-8:]
-    plans = {stored.digest: Plan(json.loads(stored.document)) for stored in history}
+    plans = {entry.digest: Plan(json.loads(store.plan(entry.number).document)) for entry in history}
     current = plans[history[-1].digest] if history else EMPTY  # one that was rolled back to is there twice
     done = 0
     for customer in _pages(store.customers):

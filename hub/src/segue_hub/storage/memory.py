@@ -24,6 +24,7 @@ from .ports import (
     Known,
     Leaf,
     LinkRow,
+    PlanEntry,
     Row,
     StatementRow,
     StoredBook,
@@ -185,9 +186,16 @@ class MemoryStore:
         """See `ports.Store.workspace_facts`."""
         return [self._workspace[position] for position in sorted(self._workspace)]
 
-    def plans(self) -> list[StoredPlan]:
+    def plans(self) -> list[PlanEntry]:
         """See `ports.Store.plans`."""
-        return list(self._plans)
+        return [stored.entry for stored in self._plans]
+
+    def plan(self, number: int) -> StoredPlan:
+        """See `ports.Store.plan`."""
+        for stored in self._plans:
+            if stored.number == number:
+                return stored
+        raise LookupError(f"there is no plan {number}")
 
     def keys(self) -> list[Key]:
         """See `ports.Store.keys`."""

@@ -142,8 +142,8 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPlan:
-    """One entry of the plan history. `document` and `files` are JSON bytes."""
+class PlanEntry:
+    """One entry of the plan history, without what the plan says."""
 
     number: int
     digest: str
@@ -151,8 +151,19 @@ class StoredPlan:
     pushed_at: int
     author: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan(PlanEntry):
+    """With what it says: `document` and `files` are JSON bytes."""
+
     document: bytes
     files: bytes
+
+    @property
+    def entry(self) -> PlanEntry:
+        """Without what it says."""
+        return PlanEntry(self.number, self.digest, self.position, self.pushed_at, self.author, self.note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,8 +372,11 @@ class Store(Links, Protocol):
     def workspace_facts(self) -> list[Row]:
         """All facts that belong to no customer, oldest first."""
 
-    def plans(self) -> list[StoredPlan]:
+    def plans(self) -> list[PlanEntry]:
         """The plan history, oldest first."""
+
+    def plan(self, number: int) -> StoredPlan:
+        """One entry of the plan history with what it says; LookupError where there is none."""
 
     def keys(self) -> list[Key]:
         """All live keys."""

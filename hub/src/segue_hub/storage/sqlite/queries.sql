@@ -137,7 +137,9 @@ SELECT position, body FROM facts WHERE position > ?1 AND position <= ?2
 SELECT DISTINCT leaf FROM facts WHERE position > ? AND position <= ? AND occurred_at >= ? AND occurred_at < ?
   AND instr(body, ?) > 0 ORDER BY leaf
 -- name: plans
-SELECT number, digest, position, pushed_at, author, note, document, files FROM plans ORDER BY number
+SELECT number, digest, position, pushed_at, author, note FROM plans ORDER BY number
+-- name: plan
+SELECT number, digest, position, pushed_at, author, note, document, files FROM plans WHERE number = ?
 -- name: keys
 SELECT touchpoint, hash, created_at FROM keys ORDER BY number
 -- name: counts

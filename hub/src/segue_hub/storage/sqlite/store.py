@@ -23,6 +23,7 @@ from ..ports import (
     IdTaken,
     Key,
     Known,
+    PlanEntry,
     Row,
     StoreBroken,
     StoredBook,
@@ -262,9 +263,15 @@ class SqliteStore(LinkReader):
         """See `ports.Store.workspace_facts`."""
         return [Row(*row) for row in self._reader.execute(self._sql["workspace_facts"])]
 
-    def plans(self) -> list[StoredPlan]:
+    def plans(self) -> list[PlanEntry]:
         """See `ports.Store.plans`."""
-        return [StoredPlan(*row) for row in self._reader.execute(self._sql["plans"])]
+        return [PlanEntry(*row) for row in self._reader.execute(self._sql["plans"])]
+
+    def plan(self, number: int) -> StoredPlan:
+        """See `ports.Store.plan`."""
+        for row in self._reader.execute(self._sql["plan"], (number,)):
+            return StoredPlan(*row)
+        raise LookupError(f"there is no plan {number}")
 
     def keys(self) -> list[Key]:
         """See `ports.Store.keys`."""
