@@ -27,7 +27,7 @@ from segue.domain.plan import Plan
 from ..storage.ports import Checkpoint, Known, Leaf, Store
 from .checkpoint_queue import CheckpointQueue
 from .entry import DecodeMany, Entry
-from .head import STEP, Head, head_of
+from .head import AT_ONCE, Head, head_of
 from .horizon import Horizon
 from .live_heads import LiveHeads
 from .plans import News, Plans
@@ -128,9 +128,8 @@ class Contexts:
                 continue
             if entry.apart:
                 head.hold_apart(entry.apart)
-            way = head.apply(plan, entry.fact)
-            if way is STEP:
-                counts[way] += 1
+            if head.append(plan, entry.fact):
+                counts["steps"] += 1
                 head.position = entry.position
                 head.weight += 1
                 heads.weight += 1
@@ -138,12 +137,15 @@ class Contexts:
                     heads.weigh(head)
                     self._renew(customer, head, plan)
                 continue
-            if way:
-                counts[way] += 1
-                head.position = entry.position
+            # Who is told of late facts is often told of several at once (a call, an import): folded once for all.
+            hers = [e for e in entries if e.customer == customer and e.position >= entry.position]
+            if apart := frozenset().union(*[e.apart for e in hers]):
+                head.hold_apart(apart)
+            if head.insert(plan, [e.fact for e in hers[:AT_ONCE]]):
+                counts["late"] += len(hers[:AT_ONCE])
+                head.position = hers[:AT_ONCE][-1].position
+                heads.weigh(head)
             else:
-                # Who is told of late facts is often told of several at once (a call, an import): folded once for all.
-                hers = [e for e in entries if e.customer == customer and e.position >= entry.position]
                 late = self._folded_late(customer, head, hers, plan)
                 late.kept = head.kept
                 self._take_in(customer, late, plan)
@@ -251,8 +253,6 @@ class Contexts:
 
     def _folded_late(self, customer: int, head: Head, late: Sequence[Entry], plan: Plan) -> Head:
         """A head with late facts: from the newest mark before all of them, or from the first fact."""
-        for entry in late:
-            head.hold_apart(entry.apart)
         upto, earliest = late[-1].position, min((entry.fact for entry in late), key=lambda fact: fact.order)
         rewound = head.rewound(earliest)
         if rewound is None:

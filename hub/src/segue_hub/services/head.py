@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 from segue.domain.content import Content
@@ -24,6 +25,8 @@ from .stored_content import stored, unstored
 
 FORK_EVERY: Final = 8
 """Facts between forks; two are kept, so that a fact at most this late is folded from a fork."""
+AT_ONCE: Final = 2 * FORK_EVERY
+"""Late facts that are folded together from a fork at most: of more the marks would come to lie too far apart."""
 MARK_EVERY: Final = 256
 """Facts between marks; a life that is shorter has none."""
 MARKS: Final = 64
@@ -38,6 +41,7 @@ FORK: Final = 3
 """What a fork takes whose facts are those of the head, in facts."""
 AWAY: Final = 8
 """What a mark takes that was put away, in facts."""
+_ORDER: Final = attrgetter("order")
 STEP: Final = "steps"
 LATE: Final = "late"
 
@@ -125,13 +129,19 @@ class Head:
         Returns:
             STEP, LATE where it was folded from a fork, or nothing where it is too late for those: then nothing changed.
         """
+        if self.append(plan, fact):
+            return STEP
+        return LATE if self.insert(plan, (fact,)) else ""
+
+    def append(self, plan: Plan, fact: Fact) -> bool:
+        """Folds one more fact in, if it sorts last; returns whether it does."""
         content, at = self.content, fact.occurred_at
         if fact.kind is not EVENT and fact.kind in STATEMENTS:
-            return STEP  # it selects links and is not folded; kept among the newest facts, it would break their order
+            return True  # it selects links and is not folded; kept among the newest facts, it would break their order
         through = content.through
         # Nearly always it is later than all that was folded; a tie, and what is late, is looked at closely.
         if (at <= content.at or (through is not None and at <= through[0])) and not content.sorts_last(fact.order):
-            return LATE if self._insert(plan, fact) else ""
+            return False
         step(content, plan, fact)
         tail = self._tail
         tail.append(fact)
@@ -144,7 +154,7 @@ class Head:
                     self._keep(Mark(middle, self._after[1]), plan)
             self._middle, self._mark = content.fork(), len(tail)
             self._after = (self._after[middle is not None], self.position)
-        return STEP
+        return True
 
     def follow(self, plan: Plan, positions: Sequence[int], facts: Iterable[Fact]) -> None:
         """Folds many at once that sort last, in their order; forks are taken behind the newest of them only.
@@ -255,17 +265,25 @@ class Head:
             self._next_mark = marks.pop().facts
         self._far = min(self._far, len(marks))
 
-    def _insert(self, plan: Plan, fact: Fact) -> bool:
+    def insert(self, plan: Plan, facts: Iterable[Fact]) -> bool:
+        """Folds facts in that do not all sort last, from the nearest fork before the first of them, once for all.
+
+        Returns:
+            Whether there is such a fork; if not, nothing changed.
+        """
+        late = [fact for fact in facts if fact.kind not in STATEMENTS]  # as of `append`
+        earliest = min(late, key=_ORDER)
         base = self._base
-        if base is not None and not base.sorts_last(fact.order):
+        if base is not None and not base.sorts_last(earliest.order):
             return False
-        self._forget_marks(fact)
+        self._forget_marks(earliest)
         middle, tail = self._middle, self._tail
-        if middle is not None and not middle.sorts_last(fact.order):
+        if middle is not None and not middle.sorts_last(earliest.order):
             middle = None
         nearest, start = (middle, self._mark) if middle is not None else (base, 0)
         content = nearest.fork() if nearest is not None else self._beginning()
-        insort(tail, fact, lo=start, key=lambda other: other.order)
+        for fact in late:
+            insort(tail, fact, lo=start, key=_ORDER)
         # Behind a new base some facts are kept: the next one may be late as well.
         done = len(tail) - 2 * FORK_EVERY
         if len(tail) <= 3 * FORK_EVERY or done < start:
@@ -273,6 +291,8 @@ class Head:
         for place in range(start, len(tail)):
             if done and place == done:
                 self._base = content.fork()
+                if content.facts >= self._next_mark:
+                    self._keep(Mark(self._base, self._after[0]), plan)
             step(content, plan, tail[place])
         self.content = content
         if done or middle is None:
