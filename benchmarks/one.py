@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -19,6 +20,7 @@ from . import progress
 
 def main(package: str, name: str, *flags: str) -> int:
     """Runs it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who begins a run in the background has it ignored
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)  # whatever else prints, and whatever is started, does not speak in our place
 
