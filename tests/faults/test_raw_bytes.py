@@ -96,6 +96,18 @@ def connected(port: int) -> Iterator[socket.socket]:
         yield open_
 
 
+@contextmanager
+def explained(hub: Serving) -> Iterator[None]:
+    """A connection that is refused says how the hub ended, and what it said last."""
+    try:
+        yield
+    except ConnectionRefusedError as error:
+        assert hub.process is not None
+        said = (hub.folder / f"hub.{hub.starts}.log").read_text()[-5_000:]
+        ended = hub.process.poll()
+        raise AssertionError(f"refused; the hub's process ended with {ended} and said last: {said}") from error
+
+
 def say(port: int, words: bytes) -> None:
     """Says it all, hears what comes for a moment, and goes."""
     with connected(port) as line, suppress(OSError):
@@ -122,7 +134,8 @@ def test_f19_whatever_bytes_come_the_hub_stays_up_and_serves(hub: Serving) -> No
         for _ in range(trial.size):
             for kind in raw_bytes.KINDS:
                 for port in ports.values():
-                    say(port, kind(trial.chance))
+                    with explained(hub):
+                        say(port, kind(trial.chance))
                     sent += 1
                 costs[kind.__name__] += (now := memory(hub, "VmHWM")) - most
                 most = now
@@ -147,7 +160,8 @@ def test_f19_slow_ones_and_many_hold_up_nobody_and_leave_nothing(hub: Serving) -
             lines = []
             for number in range(trial.size):
                 port = hub.port if number % 2 else int(hub.http.rpartition(":")[2])
-                line = all_.enter_context(connected(port))
+                with explained(hub):
+                    line = all_.enter_context(connected(port))
                 words = raw_bytes.begun() if number % 2 else b"POST /v1/events HTTP/1.1\r\nHost: hub\r\nX-Slow: "
                 lines.append((line, words + b"v" * 64))
             for place in range(40):
