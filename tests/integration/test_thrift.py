@@ -223,3 +223,26 @@ def test_a_live_context_is_written_now_and_then_though_she_stays(tmp_path: Path)
 
     run(tmp_path / "segue.db", act, 10, USUAL)
     run(tmp_path / "segue.db", again, 10, USUAL)
+
+
+def test_a_look_at_everybody_for_an_audience_lets_go_of_nobody_who_is_live(tmp_path: Path) -> None:
+    """A plan that is pushed while an audience is watched has all customers looked at: who is talked to stays live."""
+
+    async def act(workshop: Workshop) -> None:
+        for number in range(40):
+            await workshop.tell(workshop.fact(f"cookie=c{number}"))
+        contexts, audiences = workshop.hub.contexts, workshop.hub.audiences
+        await eventually(lambda: not contexts.behind)
+        live = set(contexts._heads)
+        assert len(live) == 5
+        name = next(iter(workshop.hub.plans.current.audiences))
+        await audiences.watch(name, lambda changes: None)
+        assert set(contexts._heads) == live
+        await workshop.hub.plans.push(document(SKETCH) | {"timeline": 7}, {}, "test", "")
+        for number in range(3):
+            workshop.held(parse_identifier(f"cookie=c{number}"))
+        assert audiences._rescan is not None
+        await audiences._rescan
+        assert {contexts.identifiers(customer)[0].value for customer in contexts._heads} == {"c0", "c1", "c2"}
+
+    run(tmp_path / "segue.db", act, 5, USUAL)

@@ -19,6 +19,7 @@ from segue.domain.vocabulary import did_you_mean
 from .contexts import Contexts
 from .entry import Entry
 from .failure import Refusal
+from .head import Head
 from .plans import News, Plans
 from .resolved import Resolved
 from .schedule import Schedule
@@ -111,7 +112,7 @@ class Audiences:
     async def _scan(self, first: Sequence[int] = ()) -> None:
         """Derives everybody for all that is watched: a wake-up is one per customer, and the earliest of all."""
         for count, customer in enumerate(chain(first, self._contexts.customers())):
-            self._derive(customer, self._clock(), list(self._watchers))
+            self._derive(customer, self._contexts.glance(customer), self._clock())  # who is live stays so
             if count % 64 == 63:
                 await asyncio.sleep(0)
 
@@ -156,7 +157,7 @@ class Audiences:
         now = self._clock()
         for customer in sorted(resolved.changed):
             if self._contexts.identifiers(customer):
-                self._derive(customer, now, list(self._watchers))
+                self._derive(customer, self._contexts.read(customer), now)
                 continue
             self._flips.drop(customer)
             for name, members in self._members.items():
@@ -168,14 +169,14 @@ class Audiences:
         if self._watchers:
             now = self._clock()
             for customer in {entry.customer for entry in entries}:
-                self._derive(customer, now, list(self._watchers))
+                self._derive(customer, self._contexts.read(customer), now)
 
-    def _derive(self, customer: int, now: int, names: Sequence[str]) -> None:
-        head = self._contexts.read(customer)
+    def _derive(self, customer: int, head: Head, now: int) -> None:
         if not head.position:
             return  # merged away while a scan, or the fold of the unit before, was under way: nobody is a member
         plan = self._plans.current
-        derived = derive(head.content, plan, now, [name for name in names if name in plan.audiences], journeys=False)
+        names = [name for name in self._watchers if name in plan.audiences]
+        derived = derive(head.content, plan, now, names, journeys=False)
         for name, inside in derived.audiences.items():
             members = self._members.get(name)
             if members is None:
@@ -204,7 +205,7 @@ class Audiences:
             first = self._flips.first()
             if first is not None and first[0] <= at:
                 self._flips.drop(first[1])
-                self._derive(first[1], first[0], list(self._watchers))
+                self._derive(first[1], self._contexts.glance(first[1]), first[0])
         finally:
             self._arm()
 
