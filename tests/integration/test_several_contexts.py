@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from segue.domain.identifier import Identifier
 from segue.sync import GAPPED, Machine, prepare
-from segue.v1 import sync_pb2
+from segue.v1 import context_pb2, sync_pb2
 from segue.wire_sync import incoming_from_wire
-from segue_hub.server import sync_service
+from segue_hub.server import context_service, sync_service
+from segue_hub.server.context_service import Projections
 from segue_hub.server.updates import Updates
 from segue_hub.services.fan_out import Subscription
 from segue_hub.testing import RunningHub, run_hub
@@ -163,3 +164,31 @@ def test_an_sdk_that_holds_many_is_told_of_all(hub: RunningHub, app: Caller, tmp
         for session in sessions:
             eventually(lambda s=session: s.context().seen("transfer.failed"))
             session.close()
+
+
+def test_what_is_kept_for_others_is_bounded_and_the_newest_stays(
+    hub: RunningHub, app: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context_service, "ENCODED_BYTES", 10_000)
+    monkeypatch.setattr(context_service, "MADE", 5)
+    tell_all(app, "V-7")
+    inner = hub.hub
+    projections = Projections(inner.contexts, inner.plans, inner.clock, inner.store.incarnation)
+    plan, grant = inner.plans.current, inner.plans.current.grant("chat")
+
+    async def made() -> None:
+        for number in [*range(1, MANY + 1), 1, 1]:
+            known = inner.contexts.known(Identifier("account", f"V-7-{number}"))
+            assert known is not None
+            data, _ = projections.encoded(*known, grant, "service", plan)
+            again, _ = projections.encoded(*known, grant, "service", plan)
+            assert again is data
+            sizes = [len(kept) for _, kept, _ in projections._encoded.values()]
+            assert projections._encoded._bytes == sum(sizes) <= 10_000
+            message, _ = projections.message(*known, grant, "service")
+            assert projections.message(*known, grant, "service")[0] is message
+            assert message.version == context_pb2.Context.FromString(data).version
+            assert len(projections._made) <= 5
+        assert len(projections._encoded) > 5
+
+    hub.call(made())

@@ -43,8 +43,8 @@ ANSWER_BYTES: Final = 128
 """What an answer takes that says only that there is no room, and at most beside a context."""
 SIGHTS: Final = 10_000
 """Sights kept: one for each touchpoint and purpose that asked."""
-MADE: Final = 1_000
-"""Messages kept for others who may see the same."""
+MADE: Final = 128
+"""Messages kept for others who may see the same, some 10 KB each: who asks for one and the same asks within moments."""
 ENCODED_BYTES: Final = 2_000_000
 """What encoded contexts take together that are kept for others who watch: those are told within moments."""
 
@@ -164,8 +164,8 @@ class Projections:
         made = self._made.get((customer, view))
         if made is not None and made[0].version == version and now < made[1]:
             return made
-        if len(self._made) >= MADE:
-            self._made.clear()
+        if len(self._made) >= MADE and (customer, view) not in self._made:
+            del self._made[next(iter(self._made))]
         found = self._worked_out(customer, head, version, view, self._sight(view, grant, purpose, plan), now)
         self._made[customer, view] = found
         return found
