@@ -111,13 +111,22 @@ def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(out))
 
 
-def shuffled(lines: list[str], to: Path, seed: int = 498) -> Path:
-    """The same rows below the same header, in another order."""
+def shuffled(lines: list[str], to: Path, seed: int = 498, one_in: int = 1) -> Path:
+    """The same rows below the same header, in another order; only one in so many of them."""
     header, rows = lines[0], lines[1:]
     random.Random(seed).shuffle(rows)
+    del rows[len(rows) // one_in :]
     with gzip.open(to, "wt", encoding="utf-8", newline="", compresslevel=1) as out:
         out.writelines([header, *rows])
     return to
+
+
+def assert_adds_nothing(said: dict[str, Any], rows: int) -> None:
+    """An import of so many rows that are all there already."""
+    assert_every_row_is_explained(said)
+    assert said["rows"] == rows
+    assert said["facts"] > rows // 2
+    assert said["results"] == {"DUPLICATE": said["facts"]}
 
 
 def assert_every_row_is_explained(said: dict[str, Any]) -> None:

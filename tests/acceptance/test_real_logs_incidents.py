@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from . import incidents_sql
-from .real_log import LogHub, assert_every_row_is_explained, assert_same_figures, real, shuffled
+from .real_log import LogHub, assert_adds_nothing, assert_every_row_is_explained, assert_same_figures, real, shuffled
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(300)]
 
@@ -138,6 +138,6 @@ def test_the_same_rows_in_another_order_add_nothing(
     hub: LogHub, unpacked: Path, said: dict[str, Any], report: dict[str, Any], tmp_path: Path
 ) -> None:
     with unpacked.open(encoding="utf-8", newline="") as text:
-        other = shuffled(text.readlines(), tmp_path / "shuffled.csv.gz")
-    assert hub.imported(other) == said | {"results": {"DUPLICATE": said["facts"]}}
+        other = shuffled(text.readlines(), tmp_path / "shuffled.csv.gz", one_in=4)
+    assert_adds_nothing(hub.imported(other), said["rows"] // 4)
     assert hub.report() == report
