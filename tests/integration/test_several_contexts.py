@@ -18,12 +18,11 @@ from segue_hub.services.fan_out import Subscription
 from segue_hub.testing import RunningHub, run_hub
 
 from tests.calling import Caller, calling, event
-from tests.joining import joined
+from tests.joining import EXAMPLE, joined
 from tests.streaming import Stream, streaming
 from tests.waiting import eventually
 from tests.watch_checks import lasting, updates
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "plan"
 MANY = 40
 
 

@@ -48,8 +48,8 @@ BOOKMARK: Final = 10.0
 CONFLATE: Final = 0.004
 """Seconds at most that changes of a stream conflate for after contexts were sent: as long as sending them took."""
 SEVERAL: Final = 16
-"""Contexts in one message at most: a message costs gRPC a quarter of what making a context of ten facts does, and
-while they are made nobody else has a turn."""
+"""Contexts in one message at most: while they are made nobody else has a turn. A message for each took gRPC a quarter
+of a busy hub's time (ADR 0019)."""
 SEVERAL_BYTES: Final = 64 * 1024
 """What a message has at most before another context is put into it."""
 SESSION: Final = 30 * 60.0

@@ -53,12 +53,12 @@ class EarlierPlans:
         plan = self._ready.get(digest)
         if plan is None:
             try:
-                stored = self._plans.find(digest) if digest else None
+                entry = self._plans.find(digest) if digest else None
             except Refusal:
-                stored = None  # of another hub, or of before a restore
-            if stored is None:
+                entry = None  # of another hub, or of before a restore
+            if entry is None:
                 return None
-            plan = self._ready[digest] = self._plans.plan(stored)
+            plan = self._ready[digest] = self._plans.plan(entry)
             if len(self._ready) > PLANS:
                 self._ready.popitem(last=False)
         return plan.on(self._plans.current.workspace)

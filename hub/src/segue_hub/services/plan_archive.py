@@ -57,14 +57,14 @@ class PlanArchive:
         for known in (self.current, EMPTY, WAITING):
             if digest == known.digest:
                 return known.on(QUIET)
-        for stored in reversed(self._history):
-            if stored.digest == digest:
-                return self._plans.plan(stored)
+        for entry in reversed(self._history):
+            if entry.digest == digest:
+                return self._plans.plan(entry)
         return None
 
     def in_force(self, position: int) -> Plan:
         """The plan that was in force at a position."""
-        count = bisect_right(self._history, position, key=lambda stored: stored.position)
+        count = bisect_right(self._history, position, key=lambda entry: entry.position)
         return (self.plan(self._history[count - 1].digest) if count else None) or EMPTY
 
     def known(self, digest: str, position: int) -> Plan | None:

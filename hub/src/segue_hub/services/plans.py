@@ -122,7 +122,10 @@ class Plans:
             target = earlier[-1]
         else:
             target = self.find(digest)
-        return await self._enact(self.plan(target), self.stored(target).files, author, f"rollback to {target.digest}")
+        stored = self.stored(target)
+        return await self._enact(
+            Plan(json.loads(stored.document)), stored.files, author, f"rollback to {target.digest}"
+        )
 
     async def _enact(self, plan: Plan, files: bytes, author: str, note: str) -> PlanEntry:
         assert self.write is not None, "wired by the composition root"
